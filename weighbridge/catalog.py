@@ -1,0 +1,236 @@
+"""profiles/, models/ and images/ as values. The listing of a folder is the registry; unknown keys are errors."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from collections.abc import Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from weighbridge.errors import BadFile, Unsupported, nearest, unknown
+from weighbridge.facts import Card, Engine, Family, Model, ModelFile, Profile, Value
+from weighbridge.models import read_config
+
+T = TypeVar("T", bound=Value)
+
+PACKAGE = Path(__file__).resolve().parent
+DATA = PACKAGE / "_data" if (PACKAGE / "_data").is_dir() else PACKAGE.parent
+_PROFILE = re.compile(r"(?P<card>.+?)(?:-x(?P<count>\d{1,4}))?(?:-n(?P<nodes>\d{1,4}))?")
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML in which the same key twice is an error, as it is for a reader."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        twice = {str(k) for k in keys if keys.count(k) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {', '.join(sorted(twice))} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; BadFile when it is none."""
+    try:
+        found = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506  a subclass of the safe loader
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise BadFile(f"{path}: not YAML: {' '.join(str(e).split())}", f"edit {path}") from None
+    if not isinstance(found, dict):
+        raise BadFile(f"{path}: holds {type(found).__name__}, not a mapping", f"edit {path}")
+    return found
+
+
+def convert(found: dict[str, Any], kind: type[T], path: Path) -> T:
+    """`found` as a value of `kind`; BadFile names the file, the key and the near miss."""
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as e:
+        message = str(e)
+    match = re.match(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?$", message)
+    if not match:
+        raise BadFile(f"{path}: {message}", f"edit {path}")
+    keys = _keys_at(kind, match[2] or "")
+    near = nearest(match[1], keys)
+    where = f"{(match[2] or '').lstrip('.')}: " if match[2] else ""
+    hint = f"did you mean {near}?" if near else f"the keys are: {', '.join(sorted(keys))}"
+    raise BadFile(f"{path}: {where}unknown key {match[1]!r}", hint)
+
+
+def _keys_at(kind: Any, path: str) -> list[str]:
+    """The keys that may stand at a path such as `.container.mounts[0]`."""
+    for name in re.findall(r"\.(\w+)|\[", path):
+        kind = _struct_in(typing.get_type_hints(kind)[name] if name else kind)
+    return list(kind.__struct_fields__)
+
+
+def _struct_in(kind: Any) -> Any:
+    """The Value inside a type such as `tuple[Mount, ...]`, `dict[str, Base]` or `Probe | None`."""
+    if isinstance(kind, type) and issubclass(kind, Value):
+        return kind
+    inner = (_struct_in(k) for k in typing.get_args(kind))
+    return next((k for k in inner if k is not None), None)
+
+
+class Catalog:
+    """What is known, read when it is asked for. Folders named later win, so a user's own can add or replace."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = (DATA, *folders)
+
+    def _file(self, kind: str, name: str) -> Path | None:
+        found = [f / kind / name for f in self.folders if (f / kind / name).is_file()]
+        return found[-1] if found else None
+
+    def _names(self, kind: str, pattern: str) -> Iterator[str]:
+        for folder in self.folders:
+            for path in sorted((folder / kind).glob(pattern)):
+                if not path.relative_to(folder / kind).parts[0].startswith("_"):
+                    yield str(path.relative_to(folder / kind))
+
+    def card_ids(self) -> list[str]:
+        return sorted({n.removesuffix(".yaml") for n in self._names("profiles", "*.yaml")})
+
+    def model_ids(self) -> list[str]:
+        return sorted({n.removesuffix(".yaml") for n in self._names("models", "*.yaml")})
+
+    def engine_ids(self) -> list[str]:
+        return sorted({n.split("/")[0] for n in self._names("images", "*/engine.yaml")})
+
+    @cache  # noqa: B019  a catalogue lives as long as the command
+    def card(self, name: str) -> Card:
+        path = self._file("profiles", f"{name}.yaml")
+        if path is None:
+            raise unknown("profile", name, self.card_ids(), "invoke profiles")
+        return convert(read_yaml(path), Card, path)
+
+    @cache  # noqa: B019
+    def family(self, name: str) -> Family:
+        path = self._file("profiles", f"_{name}.yaml")
+        if path is None:
+            raise BadFile(f"profiles/_{name}.yaml: no such family", "write it, or correct the card's family")
+        return convert(read_yaml(path), Family, path)
+
+    @cache  # noqa: B019
+    def engine(self, name: str) -> Engine:
+        path = self._file("images", f"{name}/engine.yaml")
+        if path is None:
+            raise unknown("engine", name, self.engine_ids(), "invoke engines")
+        return convert({"id": name, **read_yaml(path)}, Engine, path)
+
+    def target_ids(self) -> list[str]:
+        return sorted({n.split("/")[0] for n in self._names("templates", "*/*.j2")})
+
+    def target_folder(self, target: str) -> Path:
+        found = [f / "templates" / target for f in self.folders]
+        return next(f for f in reversed(found) if f.is_dir())
+
+    def engine_file(self, engine: str, name: str) -> Path:
+        """A file of an engine's folder, for example a wheel lock."""
+        path = self._file("images", f"{engine}/{name}")
+        if path is None:
+            raise BadFile(f"images/{engine}/{name}: no such file", f"correct images/{engine}/engine.yaml")
+        return path
+
+    def profile(self, name: str) -> Profile:
+        """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""
+        match = _PROFILE.fullmatch(name)
+        assert match is not None  # the pattern takes any text but the empty one
+        card_id = self._card_id(match["card"], name)
+        card = self.card(card_id)
+        count = int(match["count"] or 1)
+        nodes = int(match["nodes"] or 1)
+        self._check_count(name, card_id, card, count, nodes)
+        family = self.family(card.family)
+        return Profile(id=name, card_id=card_id, card=card, family=family, count=count, nodes=nodes)
+
+    def _card_id(self, wanted: str, name: str) -> str:
+        if self._file("profiles", f"{wanted}.yaml"):
+            return wanted
+        aliases = {a: i for i in self.card_ids() for a in self.card(i).aliases}
+        if wanted in aliases:
+            return aliases[wanted]
+        rest = name[len(wanted) :]
+        near = nearest(wanted, [*self.card_ids(), *aliases])
+        raise unknown("profile", name, [f"{near}{rest}"] if near else [], "invoke profiles")
+
+    def _check_count(self, name: str, card_id: str, card: Card, count: int, nodes: int) -> None:
+        if count not in card.counts:
+            sold = ", ".join(str(c) for c in card.counts)
+            near = min(card.counts, key=lambda c: abs(c - count))
+            raise Unsupported(
+                f"{name}: {card.title} comes with {sold} a machine, not {count}", f"try --profile {card_id}-x{near}"
+            )
+        if nodes < 1:
+            raise Unsupported(f"{name}: {nodes} machines", f"try --profile {card_id}-x{count}")
+
+    def profiles(self) -> list[Profile]:
+        """Every card at every count that is sold, one machine each."""
+        found = []
+        for card_id in self.card_ids():
+            counts = self.card(card_id).counts
+            names = [card_id if counts == (1,) else f"{card_id}-x{c}" for c in counts]
+            found += [self.profile(name) for name in names]
+        return found
+
+    def model(self, name: str) -> Model:
+        """A known model by id, alias or repository name."""
+        path = self._file("models", f"{name}.yaml") or self._file("models", f"{self._model_id(name)}.yaml")
+        assert path is not None
+        return self._read_model(path)
+
+    def _read_model(self, path: Path) -> Model:
+        file = convert(read_yaml(path), ModelFile, path)
+        return file.to_model(path.stem, read_config(file.config, str(path), self.unsaid))
+
+    @cached_property
+    def unsaid(self) -> dict[str, dict[str, bool]]:
+        """models/_architectures.yaml: what config.json leaves unsaid."""
+        path = self._file("models", "_architectures.yaml")
+        return read_yaml(path) if path else {}
+
+    def _model_id(self, name: str) -> str:
+        known: dict[str, str] = {}
+        for model_id in self.model_ids():
+            path = self._file("models", f"{model_id}.yaml")
+            assert path is not None
+            file = convert(read_yaml(path), ModelFile, path)
+            for alias in (model_id, *file.aliases, *file.repositories.values()):
+                known[alias.lower()] = model_id
+        if name.lower() not in known:
+            other = "invoke models; or give its shape: --model-config FILE_OR_FOLDER"
+            raise unknown("model", name, known, other)
+        return known[name.lower()]
+
+    def model_from_config(self, name: str, path: Path) -> Model:
+        """A model that nobody has written down, by its config.json or the folder that holds one."""
+        return Model(id=name, title=name, shape=read_config(read_json(path), str(path), self.unsaid))
+
+    def models(self) -> list[Model]:
+        return [self.model(i) for i in self.model_ids()]
+
+    def model_folder(self, model: Model) -> Path | None:
+        """The weights that travel with Weighbridge itself, for the model that has them."""
+        found = [f / "models" / (model.bundled or "") for f in self.folders if model.bundled]
+        return next((f for f in reversed(found) if f.is_dir()), None)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a config.json, or in the folder that holds one. BadFile says what is wrong."""
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        found = json.loads(file.read_bytes())
+    except OSError as e:
+        raise BadFile(f"{file}: {e.strerror}", "give a config.json or a folder that holds one") from None
+    except (ValueError, RecursionError) as e:
+        raise BadFile(f"{file}: not JSON: {e}", "download config.json again") from None
+    if not isinstance(found, dict):
+        raise BadFile(f"{file}: holds {type(found).__name__}, not an object", "download config.json again")
+    return found

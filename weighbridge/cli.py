@@ -1,0 +1,94 @@
+"""The command line's frame: flags, help, output, and the one place where errors become an exit code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json as json_module
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoke.context import Context
+from invoke.tasks import task
+
+Flags = dict[str, tuple[Any, str]]  # name: (default, help)
+SAY = "\033[2m" if sys.stderr.isatty() else ""
+ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
+    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)"),
+    "model": ("weighbridge-demo", "model id or repository name; see: invoke models (default weighbridge-demo)"),
+    "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
+    "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
+    "engine_version": (None, "version of the engine (default: the pinned one)"),
+    "utilization": (None, "share of a card's visible memory to use, 0.05 to 1 (default: the engine's)"),
+    "tensor_parallel": (None, "cards that share each layer (default: planned)"),
+    "pipeline_parallel": (None, "stages of consecutive layers (default: planned)"),
+    "data_parallel": (None, "replicas (default: planned)"),
+    "dtype": (None, "bfloat16, float16 or float32 (default: the checkpoint's)"),
+    "kv_dtype": (None, "type of the KV cache: auto, fp8 … (default auto)"),
+    "quantization": (None, "quantize while loading: fp8 (default: none)"),
+    "context": (None, "longest request, tokens (default: the longest that fits)"),
+    "sequences": (None, "most requests at a time (default: by the card's memory)"),
+    "batched_tokens": (None, "most tokens a step (default: by the card's memory)"),
+    "eager": (False, "no compilation, no captured graphs: starts sooner, serves slower"),
+    "compiled": (False, "compilation and captured graphs, where eager is the default"),
+    "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
+}
+CATALOG: Flags = {"catalog": ORDER["catalog"]}
+JSON: Flags = {"json": (False, "print JSON on standard output")}
+DRY: Flags = {"dry_run": (False, "say what would be done, and do nothing")}
+NAME: Flags = {"name": (None, "name of the appliance (default: from the model)")}
+RUN: Flags = {
+    **NAME,
+    "weights": (None, "folder with the model's weights (default: WEIGHBRIDGE_STORE/<model>)"),
+    "port": ("8000", "port on 127.0.0.1; 0 takes a free one (default 8000)"),
+}
+
+
+def say(line: str) -> None:
+    print(f"{SAY}{line}\033[0m" if SAY else line, file=sys.stderr, flush=True)
+
+
+def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
+    """The result on standard output: JSON for programs, text for people."""
+    import msgspec
+
+    plain = msgspec.to_builtins(result)
+    print(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else text())
+
+
+def verb(*groups: Flags) -> Callable[[Callable[..., int | None]], Any]:
+    """A task whose flags are these; errors become two lines (or JSON) and an exit code, once, here."""
+    flags = {name: flag for group in groups for name, flag in group.items()}
+
+    def wrap(body: Callable[..., int | None]) -> Any:
+        @functools.wraps(body)
+        def call(_: Context, **values: Any) -> None:
+            sys.exit(guarded(body, values))
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
+        call.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *given])  # type: ignore[attr-defined]
+        return task(auto_shortflags=False, help={n.replace("_", "-"): words for n, (_, words) in flags.items()})(call)
+
+    return wrap
+
+
+def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
+    from weighbridge.errors import WeighbridgeError
+
+    try:
+        return body(**values) or 0
+    except WeighbridgeError as e:
+        if values.get("json"):
+            print(json_module.dumps(e.to_json(), indent=2, ensure_ascii=False))
+        else:
+            say(f"error: {e.message}\n  {e.hint}")
+        return e.exit_code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except BrokenPipeError:  # the reader has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0

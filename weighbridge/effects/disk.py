@@ -1,0 +1,66 @@
+"""Files and folders, written aside and then renamed: whoever looks sees the old or the new, never half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from weighbridge.errors import HostError
+from weighbridge.types import File
+
+
+def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Path] | None = None) -> Path:
+    """`folder` with exactly these files; `links` are large files, hard-linked where the disk can."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, file in files.items():
+            _write(aside / name, file)
+        for name, source in (links or {}).items():
+            _link(source, aside / name)
+        aside.chmod(0o755)
+        _swap(aside, folder)
+    except OSError as e:
+        raise HostError(f"{folder}: {e.strerror}", f"df -h {folder.parent}") from e
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """One file, whole or not at all. Raises HostError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        aside.chmod(mode)
+        aside.replace(path)
+    except OSError as e:
+        raise HostError(f"{path}: {e.strerror}", f"choose another place than {path.parent}") from e
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write(path: Path, file: File) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(file.text, encoding="utf-8")
+    path.chmod(0o755 if file.executable else 0o644)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _swap(aside: Path, folder: Path) -> None:
+    old = aside.with_name(aside.name + ".old")
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

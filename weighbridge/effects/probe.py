@@ -1,0 +1,59 @@
+"""What this machine shows. A probe may check a plan; it never makes one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+
+from weighbridge.errors import HostError, Unsupported
+from weighbridge.facts import Profile
+
+_PROBE_SECONDS = 30
+
+
+def check_cards(profile: Profile) -> None:
+    """Raises Unsupported when this machine does not have the profile's cards. Nothing to probe: nothing to check."""
+    probe = profile.family.probe
+    if probe is None:
+        return
+    seen = _lines(probe.command)
+    pattern = re.compile(profile.card.probe_match or ".")
+    matching = [line for line in seen if pattern.search(line)]
+    if len(matching) >= profile.count:
+        return
+    tool = probe.command[0]
+    if not shutil.which(tool):
+        raise Unsupported(f"{profile.id} needs {profile.count} cards; this machine has no {tool}", probe.hint)
+    shown = f"{len(matching)} of them" + (f" among {len(seen)} cards" if len(seen) > len(matching) else "")
+    raise Unsupported(f"{profile.id} needs {profile.count} x {profile.card.title}; {tool} shows {shown}", probe.hint)
+
+
+def _lines(command: tuple[str, ...]) -> list[str]:
+    """Lines that a probe printed; none when it is missing, fails or hangs."""
+    try:
+        done = subprocess.run(
+            list(command), capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def check_port(address: str, port: int) -> None:
+    """Raises HostError when something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as e:
+            hint = "try --port 0, which takes a free one"
+            raise HostError(f"port {port} on {address} is taken: {e.strerror}", hint) from None
+
+
+def free_port(address: str) -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])

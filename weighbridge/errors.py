@@ -1,0 +1,97 @@
+"""What can go wrong, in two lines each: the subject with its numbers, then something to type.
+
+WeighbridgeError
+├── Refused            exit 2: what was asked is wrong
+│   ├── UnknownName    no such profile, model, engine, version or target
+│   ├── BadFile        a YAML or JSON file that does not say what it must
+│   ├── BadValue       an option whose value cannot be
+│   ├── Unsupported    the parts exist and do not go together
+│   └── DoesNotFit     the model does not fit the machine; carries the nearest orders that do
+└── Failed             exit 1: the world failed
+    ├── HostError      Docker, disk, network or the machine itself
+    ├── NotReady       the engine died or did not become ready in time
+    └── WrongAnswer    the appliance answers, and not as it must
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class WeighbridgeError(Exception):
+    """A message (subject, then numbers; no trailing stop) and a hint that can be typed."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}\n  {hint}")
+        self.message = message
+        self.hint = hint
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as an object: error, hint, alternatives."""
+        return {"error": self.message, "hint": self.hint, "alternatives": []}
+
+
+class Refused(WeighbridgeError):
+    exit_code = 2
+
+
+class UnknownName(Refused):
+    pass
+
+
+class BadFile(Refused):
+    pass
+
+
+class BadValue(Refused):
+    pass
+
+
+class Unsupported(Refused):
+    pass
+
+
+class DoesNotFit(Refused):
+    """`alternatives`: command lines, nearest first, with what each changes."""
+
+    def __init__(self, message: str, hint: str, alternatives: Iterable[dict[str, str]] = ()) -> None:
+        super().__init__(message, hint)
+        self.alternatives = list(alternatives)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "alternatives": self.alternatives}
+
+
+class Failed(WeighbridgeError):
+    exit_code = 1
+
+
+class HostError(Failed):
+    pass
+
+
+class NotReady(Failed):
+    pass
+
+
+class WrongAnswer(Failed):
+    pass
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, or None."""
+    names = list(known)
+    lowered = {n.lower(): n for n in names}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return lowered[found[0]] if found else None
+
+
+def unknown(kind: str, name: str, known: Iterable[str], list_with: str) -> UnknownName:
+    """UnknownName for `name`, with the near miss or the command that lists them all."""
+    near = nearest(name, known)
+    hint = f"did you mean {near}? see them all with: {list_with}" if near else f"see them all with: {list_with}"
+    return UnknownName(f"no {kind} called {name!r}", hint)

@@ -1,0 +1,340 @@
+"""What the files of the catalogue say: cards, models, engines. Frozen; units are in the names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value; made from YAML it accepts no unknown key."""
+
+
+# --- profiles/ -----------------------------------------------------------------------------------------
+
+
+class Interconnect(Value, frozen=True, kw_only=True):
+    """How the cards of one machine reach one another."""
+
+    kind: Literal["nvlink", "pcie", "hccs", "none"]
+    bandwidth_gbs: float | None = None
+    peer_to_peer: bool
+    tensor_parallel_cards: int
+
+
+class Evidence(Value, frozen=True, kw_only=True):
+    """How far a pair of profile and engine was taken: rendered, simulated, or ran on the hardware."""
+
+    level: Literal["rendered", "simulated", "ran"]
+    note: str | None = None
+    command: str | None = None
+    date: str | None = None
+
+
+class Card(Value, frozen=True, kw_only=True):
+    """One kind of accelerator: a file in profiles/. `visible_gib` is what the driver reports in total."""
+
+    title: str
+    family: str
+    marketed_gb: float | None = None
+    visible_gib: float
+    visible_basis: str
+    memory_bandwidth_gbs: float | None = None
+    dense_tflops: dict[str, float] = {}
+    compute_capability: float | None = None
+    counts: tuple[int, ...]
+    interconnect: Interconnect
+    precisions: dict[str, Literal["native", "weight-only", "none"]]
+    min_driver: dict[str, int] = {}
+    probe_match: str | None = None
+    aliases: tuple[str, ...] = ()
+    evidence: dict[str, Evidence] = {}
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...]
+
+
+class Mount(Value, frozen=True, kw_only=True):
+    """A host path that a container sees."""
+
+    source: str
+    target: str
+    read_only: bool = True
+    because: str
+
+
+class ContainerAccess(Value, frozen=True, kw_only=True):
+    """How a container gets the cards of a family. `{index}` in a device path: one for each card."""
+
+    device_request: str | None = None
+    cdi: str | None = None
+    devices: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    groups: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+
+
+class Probe(Value, frozen=True, kw_only=True):
+    """A command that prints one line for each card it sees; it checks a plan and never makes one."""
+
+    command: tuple[str, ...]
+    hint: str
+
+
+class Family(Value, frozen=True, kw_only=True):
+    """What the cards of one family share: profiles/_<family>.yaml."""
+
+    title: str
+    default_engine: str
+    container: ContainerAccess
+    probe: Probe | None = None
+    sources: tuple[str, ...] = ()
+
+
+class Profile(Value, frozen=True, kw_only=True):
+    """A kind of machine: `count` cards a node, `nodes` machines."""
+
+    id: str
+    card_id: str
+    card: Card
+    family: Family
+    count: int
+    nodes: int
+
+    @property
+    def cards(self) -> int:
+        return self.count * self.nodes
+
+
+# --- models/ -------------------------------------------------------------------------------------------
+
+
+class Mla(Value, frozen=True, kw_only=True):
+    """Multi-head latent attention: ranks and head sizes, as config.json has them."""
+
+    q_lora_rank: int | None
+    kv_lora_rank: int
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int
+    v_head_dim: int
+
+
+class Experts(Value, frozen=True, kw_only=True):
+    """Mixture of experts: counts and sizes, as config.json has them."""
+
+    count: int
+    per_token: int
+    intermediate_size: int
+    shared: int = 0
+    shared_intermediate_size: int = 0
+    first_dense_layers: int = 0
+    every: int = 1
+
+
+class Quantization(Value, frozen=True, kw_only=True):
+    """How the checkpoint's matrices are stored. `bits` a weight; `block` for block-scaled formats."""
+
+    method: str
+    bits: float
+    block: tuple[int, int] | None = None
+    group_size: int | None = None
+
+
+class Shape(Value, frozen=True, kw_only=True):
+    """What config.json says that bears on memory and parallelism."""
+
+    architecture: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    tied_embeddings: bool
+    attention_bias: bool
+    attention_norms: bool
+    max_context_tokens: int
+    dtype: str
+    mla: Mla | None = None
+    experts: Experts | None = None
+    quantization: Quantization | None = None
+    no_kv_rate_because: str | None = None
+
+
+class Parsers(Value, frozen=True, kw_only=True):
+    """Names of the engine's parsers, as the engine registers them."""
+
+    reasoning: str | None = None
+    tool_call: str | None = None
+    chat_template: str | None = None
+
+
+class Expectation(Value, frozen=True, kw_only=True):
+    """One question of the smoke test and what the answer must hold."""
+
+    ask: str
+    answer: str
+    reasoning: str | None = None
+    tool: str | None = None
+    arguments: dict[str, Any] = {}
+
+
+class SmokeFacts(Value, frozen=True, kw_only=True):
+    """What this model must answer. Without it the smoke test checks the form of answers only."""
+
+    chat: Expectation | None = None
+    reasoning: Expectation | None = None
+    tool_call: Expectation | None = None
+
+
+class Model(Value, frozen=True, kw_only=True):
+    """A model that is known by name (models/<id>.yaml) or by its config.json."""
+
+    id: str
+    title: str
+    shape: Shape
+    repositories: dict[str, str] = {}
+    licence: str | None = None
+    parsers: Parsers = Parsers()
+    bundled: str | None = None
+    smoke: SmokeFacts = SmokeFacts()
+    notes: tuple[str, ...] = ()
+
+
+class ModelFile(Value, frozen=True, kw_only=True):
+    """What a file in models/ says; `config` is config.json's own keys, verbatim."""
+
+    title: str
+    repositories: dict[str, str] = {}
+    aliases: tuple[str, ...] = ()
+    licence: str | None = None
+    config: dict[str, Any]
+    parsers: Parsers = Parsers()
+    sampling: dict[str, float] = {}
+    bundled: str | None = None
+    smoke: SmokeFacts = SmokeFacts()
+    checked: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...]
+
+    def to_model(self, model_id: str, shape: Shape) -> Model:
+        return Model(
+            id=model_id, title=self.title, shape=shape, repositories=self.repositories, licence=self.licence,
+            parsers=self.parsers, bundled=self.bundled, smoke=self.smoke, notes=self.notes,
+        )  # fmt: skip
+
+
+# --- images/ -------------------------------------------------------------------------------------------
+
+
+class Argument(Value, frozen=True, kw_only=True):
+    """One engine argument: the plan's field that feeds it. A false or empty field leaves it out.
+
+    A switch stands alone; other flags are followed by the field's value, or by `value` itself.
+    """
+
+    flag: str
+    field: str | None = None
+    value: str | None = None
+    switch: bool = False
+    families: tuple[str, ...] = ()
+    because: str | None = None
+
+
+class Batching(Value, frozen=True, kw_only=True):
+    """Batch limits for cards with at least `from_visible_gib` GiB."""
+
+    from_visible_gib: float
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    because: str
+
+
+class Ulimit(Value, frozen=True, kw_only=True):
+    """A resource limit (-1: none), set when more than one card works together, or always."""
+
+    name: str
+    value: int
+    several_cards_only: bool = True
+    because: str
+
+
+class Tmpfs(Value, frozen=True, kw_only=True):
+    """Memory-backed scratch space in the container."""
+
+    path: str
+    size_gib: float
+    options: str = "rw,nosuid,nodev"
+    because: str
+
+
+class Base(Value, frozen=True, kw_only=True):
+    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels."""
+
+    image: str
+    suite: str | None = None
+    packages: tuple[str, ...] = ()
+    lock: str | None = None
+    python: str | None = None
+    note: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+class Overhead(Value, frozen=True, kw_only=True):
+    """The band beside weights and KV cache, GiB a rank; see memory.overhead() for what each term multiplies."""
+
+    fixed_low_gib: float
+    fixed_high_gib: float
+    several_cards_low_gib: float
+    several_cards_high_gib: float
+    token_factor_low: float
+    token_factor_high: float
+    logits_bytes_low: float
+    logits_bytes_high: float
+    experts_factor: float
+    graph_fixed_gib: float
+    graph_per_sequence_mib: float
+    because: str
+
+
+class EngineFamily(Value, frozen=True, kw_only=True):
+    """An engine on one family of cards."""
+
+    version: str
+    bases: dict[str, Base]
+    dockerfile: str
+    command: tuple[str, ...]
+    utilization: float
+    kv_cache: Literal["remainder", "stated"]
+    kv_block_tokens: int
+    eager: bool
+    batching: tuple[Batching, ...]
+    overhead: Overhead
+    environment: dict[str, str]
+    tmpfs: tuple[Tmpfs, ...]
+    ulimits: tuple[Ulimit, ...]
+    shm_one_card_gib: float
+    shm_per_card_gib: float
+    dtypes: tuple[str, ...]
+    checkpoint_quantizations: tuple[str, ...]
+    online_quantizations: tuple[str, ...]
+    kv_dtypes: tuple[str, ...]
+    cache_path: str | None = None
+    init_in_image: bool = False
+    because: str
+
+
+class Engine(Value, frozen=True, kw_only=True):
+    """A serving engine: images/<id>/engine.yaml. Never means Docker."""
+
+    id: str
+    title: str
+    port: int
+    health_path: str
+    ready_seconds: int
+    families: dict[str, EngineFamily]
+    arguments: tuple[Argument, ...]
+    progress: dict[str, str]
+    reported: dict[str, str]
+    sources: tuple[str, ...] = ()

@@ -1,0 +1,72 @@
+"""What the catalogue holds, as text and as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weighbridge import memory
+from weighbridge.catalog import Catalog
+from weighbridge.report import table
+
+
+def profiles_json(catalog: Catalog) -> list[dict[str, Any]]:
+    found = []
+    for card_id in catalog.card_ids():
+        card = catalog.card(card_id)
+        names = [card_id if card.counts == (1,) else f"{card_id}-x{c}" for c in card.counts]
+        found.append({"id": card_id, "profiles": names, **msgspec.to_builtins(card)})
+    return found
+
+
+def profiles_text(catalog: Catalog) -> str:
+    rows = []
+    for card_id in catalog.card_ids():
+        card = catalog.card(card_id)
+        counts = ",".join(map(str, card.counts))
+        evidence = ", ".join(f"{engine} {e.level}" for engine, e in sorted(card.evidence.items()))
+        link = card.interconnect.kind
+        rows.append((card_id, counts, f"{card.visible_gib:.2f}", link, card.family, evidence, card.title))
+    note = "name one as <card>-x<cards a machine>[-n<machines>], for example: a100-80g-x4"
+    return table(rows, ("CARD", "COUNTS", "VISIBLE GiB", "LINK", "FAMILY", "EVIDENCE", "TITLE")) + f"\n\n{note}"
+
+
+def models_json(catalog: Catalog) -> list[dict[str, Any]]:
+    found = []
+    for model in catalog.models():
+        facts = {"parameters": memory.parameters(model.shape), "weights_gib": round(_weights_gib(model), 2)}
+        found.append({**msgspec.to_builtins(model), **facts})
+    return found
+
+
+def models_text(catalog: Catalog) -> str:
+    rows = []
+    for model in catalog.models():
+        shape = model.shape
+        parsers = " ".join(filter(None, (model.parsers.reasoning, model.parsers.tool_call))) or "-"
+        size = f"{memory.parameters(shape) / 1e9:.2f}"
+        gib = f"{_weights_gib(model):.2f}"
+        rows.append((model.id, size, gib, shape.max_context_tokens, parsers, model.licence or "-"))
+    return table(rows, ("MODEL", "PARAMETERS 1e9", "WEIGHTS GiB", "CONTEXT", "PARSERS", "LICENCE"))
+
+
+def _weights_gib(model: Any) -> float:
+    dtype = model.shape.dtype if model.shape.dtype in memory.BYTES else "bfloat16"
+    return memory.weights_bytes(model.shape, memory.Split(1, 1), 0, dtype, None) / memory.GIB
+
+
+def engines_json(catalog: Catalog) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(catalog.engine(e)) for e in catalog.engine_ids()]
+
+
+def engines_text(catalog: Catalog) -> str:
+    rows = []
+    for engine_id in catalog.engine_ids():
+        for name, family in sorted(catalog.engine(engine_id).families.items()):
+            for version, base in family.bases.items():
+                pinned = "*" if version == family.version else ""
+                rows.append((engine_id, name, version + pinned, base.image.split("@")[0]))
+    return (
+        table(rows, ("ENGINE", "FAMILY", "VERSION", "BASE IMAGE")) + "\n\n* taken unless --engine-version names another"
+    )

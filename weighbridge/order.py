@@ -1,0 +1,68 @@
+"""What was typed, as an Order: text to numbers, with an error that names the flag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from weighbridge.errors import BadValue
+from weighbridge.types import Order
+
+_COUNTS = (
+    "tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens",
+)  # fmt: skip
+_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization")
+_SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
+_LARGEST = 10**9
+
+
+def read_order(flags: Mapping[str, Any]) -> Order:
+    """The Order of the flags that were given; None and False mean: not given. Raises BadValue."""
+    found: dict[str, Any] = {name: flags[name] for name in _TEXTS if flags.get(name) is not None}
+    for name in _COUNTS:
+        if flags.get(name) is not None:
+            found[name] = read_count(_flag(name), flags[name])
+    if flags.get("utilization") is not None:
+        found["utilization"] = read_share("--utilization", flags["utilization"])
+    if flags.get("eager") and flags.get("compiled"):
+        raise BadValue("--eager and --compiled are opposites", "give one of them")
+    if flags.get("eager") or flags.get("compiled"):
+        found["eager"] = bool(flags.get("eager"))
+    return Order(**found)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def read_count(flag: str, text: Any) -> int:
+    """A whole number; 32k is 32000 and 32K is 32768, as the engines read them."""
+    match = re.fullmatch(r"(\d{1,12})([kKmM]?)", str(text).strip())
+    if not match or int(match[1]) * _SUFFIXES[match[2]] > _LARGEST:
+        raise BadValue(f"{flag} {text!r} is not a whole number", f"for example: {flag} 8")
+    return int(match[1]) * _SUFFIXES[match[2]]
+
+
+def read_share(flag: str, text: Any) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        raise BadValue(f"{flag} {text!r} is not a number", f"for example: {flag} 0.9") from None
+
+
+def read_port(text: Any) -> int:
+    """A TCP port; 0 stands for a free one."""
+    port = read_count("--port", text)
+    if port > 65535:
+        raise BadValue(f"--port {port} is above 65535", "for example: --port 8000")
+    return port
+
+
+def read_name(name: str) -> str:
+    """A container name, as the engines allow it."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}", name):
+        raise BadValue(
+            f"--name {name!r} cannot name a container", "letters, digits, dots and dashes: --name my-appliance"
+        )
+    return name

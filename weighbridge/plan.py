@@ -1,0 +1,238 @@
+"""Order + Profile + Engine + Model -> Plan: every decision, made once, each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from weighbridge.errors import BadValue, DoesNotFit, Unsupported, unknown
+from weighbridge.facts import Base, Batching, Engine, EngineFamily, Evidence, Model, Profile
+from weighbridge.memory import Load
+from weighbridge.parallel import Layout, choose_layout
+from weighbridge.precision import choose_precision
+from weighbridge.reasons import layout_because, memory_because, warnings
+from weighbridge.types import Order, Plan
+from weighbridge.weigh import Weighing
+
+_CONTEXT_STEP = 256  # a context chosen by us is a round number
+_SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
+
+
+def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
+    """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
+    family = _family(profile, engine)
+    version, base = _version(order, engine, family)
+    precision = choose_precision(order, profile.card, family, model.shape)
+    load, load_because = _load(order, profile, family)
+    utilization = _utilization(order, family)
+    weighing = Weighing(profile, family, model, precision, load, utilization)
+    wanted = _wanted_context(order, model)
+    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
+    context, context_because = _context(order, weighing, layout, wanted)
+    shm = family.shm_one_card_gib if layout.split.ranks == 1 else family.shm_per_card_gib * layout.split.ranks
+    decided: dict[str, Any] = {
+        "profile": profile.id,
+        "model": model.id,
+        "engine": engine.id,
+        "engine_version": version,
+        "family": profile.card.family,
+        "tensor_parallel": layout.split.tensor_parallel,
+        "pipeline_parallel": layout.split.pipeline_parallel,
+        "data_parallel": layout.replicas,
+        "cards": layout.split.ranks * layout.replicas,
+        "cards_per_node": layout.split.ranks * layout.replicas // profile.nodes,
+        "nodes": profile.nodes,
+        "precision": precision.label,
+        "dtype": precision.dtype,
+        "quantization": precision.online,
+        "kv_dtype": precision.kv_dtype,
+        "max_model_len": context,
+        "max_num_seqs": load.sequences,
+        "max_num_batched_tokens": load.batched_tokens,
+        "utilization": utilization,
+        "eager": load.eager,
+        "memory": weighing.memory(layout.split),
+        "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
+        "kv_space_gib": weighing.kv_space_gib(layout.split) if family.kv_cache == "stated" else None,
+        "shm_gib": shm,
+        "shm_mib": int(shm * 1024),
+        "ulimits": tuple(u for u in family.ulimits if layout.split.ranks > 1 or not u.several_cards_only),
+        "reasoning_parser": model.parsers.reasoning,
+        "tool_call_parser": model.parsers.tool_call,
+        "chat_template": model.parsers.chat_template,
+        "model_path": f"/models/{slug(model.id)}",
+        "port": engine.port,
+        "base_image": base_reference(base),
+        "evidence": profile.card.evidence.get(engine.id, Evidence(level="rendered")),
+        "warnings": warnings(weighing, layout, wanted),
+    }
+    because = (
+        f"{engine.title} {version}: {family.because}",
+        *layout_because(weighing, layout, wanted),
+        *precision.because,
+        context_because,
+        *load_because,
+        *memory_because(weighing, layout),
+        f"shm {shm:g} GiB: the ranks and the API server pass tensors and messages through /dev/shm",
+        *(f"ulimit {u.name}={u.value}: {u.because}" for u in decided["ulimits"]),
+    )
+    command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
+    environment = _environment(family, decided)
+    return Plan(
+        **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
+    )
+
+
+def slug(name: str) -> str:
+    """`name` for image tags, container names and paths: lower case, and nothing a shell could read."""
+    found = re.sub(r"[^a-z0-9._-]+", "-", name.lower().split("/")[-1]).strip("-._")
+    return found[:64].rstrip("-._") or "model"
+
+
+def base_reference(base: Base) -> str:
+    """A published image by its own name; ours by a digest over what it is made of."""
+    if base.suite is None:
+        return base.image
+    made_of = json.dumps([base.image, base.suite, *sorted(base.packages)])
+    return f"weighbridge-base:{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+
+
+# --- engine --------------------------------------------------------------------------------------------
+
+
+def _family(profile: Profile, engine: Engine) -> EngineFamily:
+    found = engine.families.get(profile.card.family)
+    if found is None:
+        able = ", ".join(sorted(engine.families))
+        raise Unsupported(
+            f"{engine.title} does not run on {profile.card.title}; it runs on {able}",
+            f"try --engine {profile.family.default_engine}",
+        )
+    return found
+
+
+def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, Base]:
+    version = order.engine_version or family.version
+    if version not in family.bases:
+        raise unknown(f"version of {engine.title}", version, family.bases, "invoke engines")
+    return version, family.bases[version]
+
+
+def _utilization(order: Order, family: EngineFamily) -> float:
+    found = family.utilization if order.utilization is None else order.utilization
+    if not 0.05 <= found <= 1.0:
+        raise BadValue(f"--utilization {found:g} is not a share of memory", "try --utilization 0.9")
+    return found
+
+
+def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, tuple[str, ...]]:
+    row = max(
+        (b for b in family.batching if b.from_visible_gib <= profile.card.visible_gib),
+        key=lambda b: b.from_visible_gib,
+    )
+    sequences = _at_least(1, "--sequences", order.sequences, row.max_num_seqs)
+    tokens = _at_least(1, "--batched-tokens", order.batched_tokens, max(row.max_num_batched_tokens, sequences))
+    if tokens < sequences:
+        raise BadValue(
+            f"--batched-tokens {tokens} is less than --sequences {sequences}: each sequence needs one token a step",
+            f"try --batched-tokens {max(sequences, 2048)}",
+        )
+    eager = family.eager if order.eager is None else order.eager
+    return Load(tokens, sequences, eager), _load_because(order, row, tokens, sequences, eager)
+
+
+def _at_least(least: int, flag: str, asked: int | None, otherwise: int) -> int:
+    if asked is not None and asked < least:
+        raise BadValue(f"{flag} {asked} is less than {least}", f"try {flag} {otherwise}")
+    return otherwise if asked is None else asked
+
+
+def _load_because(order: Order, row: Batching, tokens: int, sequences: int, eager: bool) -> tuple[str, ...]:
+    asked = order.sequences is not None or order.batched_tokens is not None
+    why = "asked" if asked else row.because
+    return (
+        f"batches of {tokens} tokens and {sequences} sequences: {why}; always stated, since the engine's own"
+        " defaults change with the card and move gigabytes",
+        "eager, no compilation or captured graphs: starts sooner" if eager else "compiled, with captured graphs",
+    )
+
+
+def _environment(family: EngineFamily, decided: dict[str, Any]) -> dict[str, str]:
+    """The family's environment; a value `{field}` is the plan's, and an empty field leaves it out."""
+    found = {}
+    for name, value in family.environment.items():
+        field = re.fullmatch(r"\{(\w+)\}", value)
+        if field is None:
+            found[name] = value
+        elif decided[field[1]] is not None:
+            found[name] = str(decided[field[1]])
+    return found
+
+
+def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
+    """The engine's arguments in the order of engine.yaml, flags in full, values as text."""
+    found: list[str] = []
+    for argument in engine.arguments:
+        if argument.families and decided["family"] not in argument.families:
+            continue
+        value = decided[argument.field] if argument.field else argument.value
+        if value is None or value is False or value == "":
+            continue
+        found.append(argument.flag)
+        if not argument.switch:
+            found.append(f"{value:g}" if isinstance(value, float) else str(value))
+    return tuple(found)
+
+
+# --- context -------------------------------------------------------------------------------------------
+
+
+def _wanted_context(order: Order, model: Model) -> int:
+    longest = model.shape.max_context_tokens
+    if order.context is None:
+        return longest
+    if order.context < 1:
+        raise BadValue(f"--context {order.context} is not a number of tokens", f"try --context {longest}")
+    if order.context > longest:
+        raise BadValue(
+            f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
+            f"try --context {longest}",
+        )
+    return order.context
+
+
+def _context(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> tuple[int, str]:
+    holds = layout.tokens.low
+    if holds >= wanted:
+        asked = "asked" if order.context else "the model's own"
+        return wanted, f"context {wanted} tokens: {asked}; the KV cache holds it {holds / wanted:.1f} times"
+    if order.context is not None or holds < min(_SHORTEST_CONTEXT, wanted):
+        raise _does_not_fit(order, weighing, layout, wanted)
+    context = max(_SHORTEST_CONTEXT, holds // _CONTEXT_STEP * _CONTEXT_STEP)
+    return context, (
+        f"context {context} tokens of the model's {wanted}: what the low end of the band, {holds} tokens, holds"
+    )
+
+
+def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> DoesNotFit:
+    worst = weighing.tightest(layout.split)
+    profile, split = weighing.profile, layout.split
+    lacks = worst.weights_gib + worst.overhead_gib_low > worst.budget_gib
+    where = f"{profile.id} gives {worst.budget_gib:.2f} of {worst.visible_gib:.2f} GiB a card"
+    cut = f"TP{split.tensor_parallel} x PP{split.pipeline_parallel}"
+    if lacks:
+        message = (
+            f"{weighing.model.title} needs {worst.weights_gib:.2f} GiB of weights and {worst.overhead_gib_low:.2f} to"
+            f" {worst.overhead_gib_high:.2f} GiB beside them on each card at {cut}; {where}"
+        )
+    else:
+        message = (
+            f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
+            f" {wanted} are asked; {where}"
+        )
+    hint = "see what it fits: invoke profiles"
+    if not lacks and layout.tokens.low >= _SHORTEST_CONTEXT:
+        hint = f"try --context {layout.tokens.low // _CONTEXT_STEP * _CONTEXT_STEP or layout.tokens.low}"
+    return DoesNotFit(message, hint)

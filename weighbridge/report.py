@@ -1,0 +1,95 @@
+"""Plans and reports as text for people, JSON for programs, JUnit for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from xml.etree import ElementTree
+
+from weighbridge.types import Plan, RankMemory, SmokeReport
+
+_BAR_WIDTH = 48
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """Columns as wide as their widest cell, two spaces between."""
+    cells = [[str(c) for c in row] for row in ([header] if header else []) + list(rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as a table, a memory bar for each pipeline stage, and the reasons."""
+    parts = [table(_rows(plan)), "", *_bars(plan)]
+    if plan.warnings:
+        parts += ["", *(f"warning: {w}" for w in plan.warnings)]
+    parts += ["", "because", *(f"  {b}" for b in plan.because)]
+    return "\n".join(parts)
+
+
+def _rows(plan: Plan) -> list[tuple[str, str]]:
+    tokens = plan.kv_cache_tokens
+    parallel = f"TP {plan.tensor_parallel} x PP {plan.pipeline_parallel} x DP {plan.data_parallel}"
+    held = f"{tokens.low} promised, up to {tokens.high} hoped, a replica" if tokens else "not promised"
+    return [
+        ("profile", f"{plan.profile} ({plan.cards} cards on {plan.nodes} machines)"),
+        ("model", plan.model),
+        ("engine", f"{plan.engine} {plan.engine_version}"),
+        ("parallel", parallel),
+        ("precision", f"{plan.precision}, KV cache {plan.kv_dtype}"),
+        ("context", f"{plan.max_model_len} tokens"),
+        ("batches", f"{plan.max_num_batched_tokens} tokens, {plan.max_num_seqs} sequences"),
+        ("KV cache", held),
+        ("shm", f"{plan.shm_gib:g} GiB"),
+        ("evidence", f"{plan.evidence.level}{': ' + plan.evidence.note if plan.evidence.note else ''}"),
+    ]
+
+
+def _bars(plan: Plan) -> list[str]:
+    """One bar a stage; ranks of a stage hold the same."""
+    firsts = {r.stage: r for r in reversed(plan.memory.per_rank)}
+    lines = [f"memory of a card, GiB ({'#'} weights, {'='} KV cache promised, {'-'} band, . not ours)"]
+    for stage in sorted(firsts):
+        rank = firsts[stage]
+        name = f"stage {stage}" if len(firsts) > 1 else "card"
+        lines.append(f"{name:8} [{_bar(rank)}] {_sum(rank)}")
+    return lines
+
+
+def _bar(rank: RankMemory) -> str:
+    per_cell = rank.visible_gib / _BAR_WIDTH
+    weights = min(_BAR_WIDTH, round(rank.weights_gib / per_cell))
+    kv = min(_BAR_WIDTH - weights, round(rank.kv_gib_low / per_cell))
+    budget = round(rank.budget_gib / per_cell)
+    band = max(0, budget - weights - kv)
+    return ("#" * weights + "=" * kv + "-" * band).ljust(_BAR_WIDTH, ".")[:_BAR_WIDTH]
+
+
+def _sum(rank: RankMemory) -> str:
+    return (
+        f"weights {rank.weights_gib:.2f} + KV {rank.kv_gib_low:.2f}..{rank.kv_gib_high:.2f}"
+        f" + overhead {rank.overhead_gib_low:.2f}..{rank.overhead_gib_high:.2f}"
+        f" = {rank.budget_gib:.2f} of {rank.visible_gib:.2f}"
+    )
+
+
+def smoke_text(report: SmokeReport) -> str:
+    """The checks as a table, and one closing line."""
+    rows = [("ok" if c.ok else "FAIL", c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
+    passed = sum(c.ok for c in report.checks)
+    return f"{table(rows)}\n{passed} of {len(report.checks)} checks passed in {report.seconds:.1f} s: {report.url}"
+
+
+def smoke_junit(report: SmokeReport) -> str:
+    """The checks as JUnit XML."""
+    failed = sum(not c.ok for c in report.checks)
+    counts = {"tests": str(len(report.checks)), "failures": str(failed), "time": f"{report.seconds:.3f}"}
+    suite = ElementTree.Element("testsuite", {"name": "weighbridge-smoke", **counts})
+    for check in report.checks:
+        case = ElementTree.SubElement(suite, "testcase", {"name": check.id, "time": f"{check.seconds:.3f}"})
+        if not check.ok:
+            ElementTree.SubElement(case, "failure", {"message": check.detail})
+    ElementTree.indent(suite)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"

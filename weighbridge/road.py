@@ -1,0 +1,107 @@
+"""The road as one call: an order and a catalogue in, a plan out; when it does not fit, the nearest orders that do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from weighbridge.catalog import Catalog
+from weighbridge.errors import BadValue, DoesNotFit, Refused
+from weighbridge.facts import Model, Profile
+from weighbridge.plan import plan
+from weighbridge.types import Order, Plan
+
+_MOST_ALTERNATIVES = 5
+_MACHINES = (2, 4, 8)
+_FEW_SEQUENCES = 64
+_FEW_TOKENS = 2048
+_ORDER_FLAGS = tuple(f for f in Order.__struct_fields__)
+
+
+def make_plan(order: Order, catalog: Catalog, model: Model | None = None) -> Plan:
+    """The plan of an order. `model` stands in for a name of the catalogue. DoesNotFit carries alternatives."""
+    _check_name(order.model)
+    model = model or catalog.model(order.model)
+
+    def attempt(wanted: Order) -> Plan:
+        profile = catalog.profile(wanted.profile)
+        return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), model)
+
+    try:
+        return attempt(order)
+    except DoesNotFit as e:
+        found = list(_alternatives(order, attempt, catalog))[:_MOST_ALTERNATIVES]
+        hint = f"try {found[0]['command']}" if found else e.hint
+        raise DoesNotFit(e.message, hint, found) from None
+
+
+def _check_name(name: str) -> None:
+    """A model may be called anything that a flag's value can hold."""
+    if not name or name.startswith("-") or len(name) > 200 or re.search(r"[\x00-\x1f\x7f]", name):
+        raise BadValue(
+            f"a model cannot be called {name[:40]!r}",
+            "1 to 200 characters, no leading dash, no control characters: --model NAME",
+        )
+
+
+def command_line(order: Order) -> str:
+    """The order as a line to paste."""
+    words = ["invoke", "plan"]
+    for field in _ORDER_FLAGS:
+        value = getattr(order, field)
+        if value is not None and value is not False:
+            words.append("--" + field.replace("_", "-"))
+            words += [] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
+
+
+def _alternatives(order: Order, attempt: Callable[[Order], Plan], catalog: Catalog) -> Iterator[dict[str, str]]:
+    """Orders that fit, nearest first: less asked of the same machine, then more of it, then another."""
+    seen: set[str] = set()
+    for wanted, change, key in _variants(order, catalog):
+        if key in seen:
+            continue
+        try:
+            found = attempt(wanted)
+        except Refused:
+            continue
+        seen.add(key)
+        holds = f"context {found.max_model_len} tokens, {found.precision}"
+        yield {"command": command_line(wanted), "change": change, "holds": holds}
+
+
+def _variants(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str, str]]:
+    """(order, what changes, key): of the variants with one key, the first that fits is enough."""
+    yield from ((wanted, change, change) for wanted, change in _smaller(order))
+    free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
+    here = catalog.profile(order.profile)
+    yield from ((wanted, change, change) for wanted, change in _more(free, here))
+    for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.visible_gib):
+        if other.card_id != here.card_id:
+            wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)
+            yield wanted, "another machine", other.card_id
+
+
+def _smaller(order: Order) -> Iterator[tuple[Order, str]]:
+    change = msgspec.structs.replace
+    if order.context:
+        yield change(order, context=None), "the longest context that fits"
+    if order.sequences is None or order.sequences > _FEW_SEQUENCES:
+        yield change(order, sequences=_FEW_SEQUENCES, batched_tokens=_FEW_TOKENS), "smaller batches"
+    if order.kv_dtype is None:
+        yield change(order, kv_dtype="fp8"), "KV cache of half the size"
+    if order.quantization is None:
+        yield change(order, quantization="fp8"), "weights of half the size"
+
+
+def _more(order: Order, here: Profile) -> Iterator[tuple[Order, str]]:
+    change = msgspec.structs.replace
+    for count in here.card.counts:
+        if count > here.count:
+            yield change(order, profile=f"{here.card_id}-x{count}"), "more cards"
+    for nodes in _MACHINES:
+        if nodes > here.nodes:
+            yield change(order, profile=f"{here.card_id}-x{max(here.card.counts)}-n{nodes}"), "more machines"

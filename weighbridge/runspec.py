@@ -1,0 +1,192 @@
+"""Plan -> RunSpec, and its spellings: a docker line, a podman line, the SDK's arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from weighbridge.facts import EngineFamily, Family, Mount, Tmpfs
+from weighbridge.plan import slug
+from weighbridge.types import GIB, DeviceRequest, Plan, RunSpec
+
+LABEL = "io.weighbridge"
+CACHE_VOLUME = "weighbridge-cache"
+_PIDS = 4096
+_USER = "10001:0"
+_REASONS = {
+    "user": "the engine needs no root; group 0 may write the cache volume, so any uid works",
+    "read_only": "nothing in the image changes while it serves",
+    "cap_drop": "no capability is needed to listen above 1024 and to compute",
+    "no_new_privileges": "no set-uid program may raise what was dropped",
+    "publish": "one port, on this address only",
+    "shm": "ranks pass tensors through /dev/shm; a size of its own keeps the host's IPC namespace closed",
+    "pids": "a bound on runaway processes; torch and its compilers start a few hundred threads",
+    "init": "an init process reaps the engine's workers and passes signals on",
+    "restart": "a crash is answered a few times, not for ever",
+    "stop": "running requests may finish before the engine is killed",
+    "device_request": "exactly the cards of the plan",
+    "devices": "exactly the device nodes of the plan's cards",
+    "weights": "weights are read, never written",
+    "cache": "compiled kernels outlive the container",
+}
+
+
+def image_tag(plan: Plan, digest: str) -> str:
+    """`weighbridge/<engine>:<profile>-<model>-<digest>`; within the 128 characters a tag may have."""
+    return f"weighbridge/{slug(plan.engine)}:{slug(plan.profile)}-{slug(plan.model)}-{digest[:12]}"
+
+
+def container_name(plan: Plan) -> str:
+    """A name a person can type; a model whose name had to be changed gets a mark that keeps it apart."""
+    name = slug(plan.model)
+    if name == plan.model.lower():
+        return f"weighbridge-{name}"
+    return f"weighbridge-{name}-{hashlib.sha256(plan.model.encode()).hexdigest()[:6]}"
+
+
+def run_spec(
+    plan: Plan, family: Family, engine: EngineFamily, *, digest: str, weights: str, name: str, port: int
+) -> RunSpec:
+    """How the container of a plan starts. `weights` is the folder on the host; `port` the one published."""
+    access = family.container
+    indexes = tuple(range(plan.cards_per_node))
+    request = None
+    if access.device_request:
+        request = DeviceRequest(driver=access.device_request, cdi=access.cdi, indexes=indexes)
+    weights_mount = Mount(source=weights, target=plan.model_path, because=_REASONS["weights"])
+    return RunSpec(
+        name=name,
+        image=image_tag(plan, digest),
+        user=_USER,
+        host_address="127.0.0.1",
+        host_port=port,
+        container_port=plan.port,
+        shm_gib=plan.shm_gib,
+        device_request=request,
+        devices=tuple(_devices(access.devices, indexes)),
+        groups=access.groups,
+        mounts=(weights_mount, *access.mounts),
+        volumes={CACHE_VOLUME: engine.cache_path} if engine.cache_path else {},
+        tmpfs=engine.tmpfs,
+        ulimits=plan.ulimits,
+        environment=access.environment,
+        labels={
+            f"{LABEL}.plan": digest,
+            f"{LABEL}.name": name,
+            f"{LABEL}.model": plan.model,
+            f"{LABEL}.profile": plan.profile,
+            f"{LABEL}.port": str(port),
+        },
+        pids_limit=_PIDS,
+        restart="on-failure:3",
+        stop_seconds=30,
+        init=not engine.init_in_image,
+        reasons=_REASONS,
+    )
+
+
+def _devices(patterns: tuple[str, ...], indexes: tuple[int, ...]) -> Iterator[str]:
+    for pattern in patterns:
+        if "{index}" in pattern:
+            yield from (pattern.replace("{index}", str(i)) for i in indexes)
+        else:
+            yield pattern
+
+
+def tmpfs_options(tmpfs: Tmpfs) -> str:
+    return f"{tmpfs.options},size={int(tmpfs.size_gib * 1024)}m"
+
+
+def _gpus(request: DeviceRequest) -> list[str]:
+    """The inner quotes are Docker's own: without them the comma splits the value."""
+    return ["--gpus", '"device=' + ",".join(map(str, request.indexes)) + '"']
+
+
+def _cdi(request: DeviceRequest) -> list[str]:
+    return [w for i in request.indexes for w in ("--device", f"{request.cdi}={i}")]
+
+
+def words(spec: RunSpec, runtime: str) -> list[list[str]]:
+    """The command line, an option and its value together. `runtime` is docker or podman."""
+    request: list[str] = []
+    if spec.device_request:
+        request = _cdi(spec.device_request) if runtime == "podman" else _gpus(spec.device_request)
+    lines = [
+        [runtime, "run"],
+        ["--detach"],
+        ["--name", spec.name],
+        ["--user", spec.user],
+        ["--read-only"],
+        ["--cap-drop", "ALL"],
+        ["--security-opt", "no-new-privileges"],
+        ["--pids-limit", str(spec.pids_limit)],
+        *([["--init"]] if spec.init else []),
+        ["--restart", spec.restart],
+        ["--stop-timeout", str(spec.stop_seconds)],
+        ["--publish", f"{spec.host_address}:{spec.host_port}:{spec.container_port}"],
+        ["--shm-size", f"{int(spec.shm_gib * 1024)}m"],
+        *([request] if request else []),
+        *(["--device", device] for device in spec.devices),
+        *(["--group-add", group] for group in spec.groups),
+        *(["--ulimit", f"{u.name}={u.value}"] for u in spec.ulimits),
+        *(["--tmpfs", f"{t.path}:{tmpfs_options(t)}"] for t in spec.tmpfs),
+        *(["--mount", _mount(m)] for m in spec.mounts),
+        *(["--mount", f"type=volume,source={v},target={p}"] for v, p in spec.volumes.items()),
+        *(["--env", f"{k}={v}"] for k, v in sorted(spec.environment.items())),
+        *(["--label", f"{k}={v}"] for k, v in sorted(spec.labels.items())),
+        [spec.image],
+    ]
+    return [line for line in lines if line]
+
+
+def _mount(mount: Mount) -> str:
+    """CSV, as the runtimes read it: a path with a comma or a quote is quoted."""
+    fields = [
+        "type=bind",
+        f"source={mount.source}",
+        f"target={mount.target}",
+        *(["readonly"] if mount.read_only else []),
+    ]
+    return ",".join('"' + f.replace('"', '""') + '"' if set(f) & set(',"') else f for f in fields)
+
+
+def line(spec: RunSpec, runtime: str) -> str:
+    """The exact line to paste, one option a row."""
+    rows = [" ".join(shlex.quote(w) for w in row) for row in words(spec, runtime)]
+    return " \\\n  ".join(rows) + "\n"
+
+
+def sdk_arguments(spec: RunSpec) -> dict[str, Any]:
+    """Keyword arguments of docker.containers.run(); device requests and mounts as plain mappings."""
+    mounts = [
+        {"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": m.read_only} for m in spec.mounts
+    ] + [{"Type": "volume", "Source": v, "Target": p} for v, p in spec.volumes.items()]
+    requests = []
+    if spec.device_request:
+        indexes = [str(i) for i in spec.device_request.indexes]
+        requests = [{"Driver": spec.device_request.driver, "DeviceIDs": indexes, "Capabilities": [["gpu"]]}]
+    policy, _, most = spec.restart.partition(":")
+    return {
+        "image": spec.image,
+        "name": spec.name,
+        "detach": True,
+        "user": spec.user,
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": spec.pids_limit,
+        "init": spec.init,
+        "restart_policy": {"Name": policy, "MaximumRetryCount": int(most or 0)},
+        "ports": {f"{spec.container_port}/tcp": (spec.host_address, spec.host_port)},
+        "shm_size": int(spec.shm_gib * GIB),
+        "device_requests": requests,
+        "devices": [f"{d}:{d}:rwm" for d in spec.devices],
+        "group_add": list(spec.groups),
+        "ulimits": [{"Name": u.name, "Soft": u.value, "Hard": u.value} for u in spec.ulimits],
+        "tmpfs": {t.path: tmpfs_options(t) for t in spec.tmpfs},
+        "mounts": mounts,
+        "environment": spec.environment,
+        "labels": spec.labels,
+    }

@@ -1,0 +1,183 @@
+"""Every value on the road, frozen, in the order in which the road meets them. Units are in the names."""
+
+from __future__ import annotations
+
+from weighbridge.facts import Base, Evidence, Mount, Tmpfs, Ulimit, Value
+
+GIB = 1024**3
+
+# --- what was asked ------------------------------------------------------------------------------------
+
+
+class Order(Value, frozen=True, kw_only=True):
+    """What somebody asked for. None: the planner decides. Flags of the verbs are these fields."""
+
+    profile: str = "cpu"
+    model: str = "weighbridge-demo"
+    engine: str | None = None
+    engine_version: str | None = None
+    utilization: float | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    data_parallel: int | None = None
+    dtype: str | None = None
+    kv_dtype: str | None = None
+    quantization: str | None = None
+    context: int | None = None
+    sequences: int | None = None
+    batched_tokens: int | None = None
+    eager: bool | None = None
+
+
+# --- the plan ------------------------------------------------------------------------------------------
+
+
+class RankMemory(Value, frozen=True, kw_only=True):
+    """One rank's memory, GiB. low and high bound what the engine will report."""
+
+    rank: int
+    stage: int
+    weights_gib: float
+    kv_gib_low: float
+    kv_gib_high: float
+    overhead_gib_low: float
+    overhead_gib_high: float
+    budget_gib: float
+    visible_gib: float
+
+
+class Memory(Value, frozen=True, kw_only=True):
+    """Memory of one replica's ranks."""
+
+    per_rank: tuple[RankMemory, ...]
+    kv_bytes_per_token: int | None
+    weights_total_gib: float
+
+
+class Span(Value, frozen=True, kw_only=True):
+    """low is promised, high is hoped."""
+
+    low: int
+    high: int
+
+
+class Plan(Value, frozen=True, kw_only=True):
+    """Every decision, made once; templates and run flags only read it."""
+
+    profile: str
+    model: str
+    engine: str
+    engine_version: str
+    family: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    data_parallel: int
+    cards: int
+    cards_per_node: int
+    nodes: int
+    precision: str
+    dtype: str
+    quantization: str | None
+    kv_dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    utilization: float
+    eager: bool
+    memory: Memory
+    kv_cache_tokens: Span | None
+    kv_space_gib: int | None
+    shm_gib: float
+    shm_mib: int
+    ulimits: tuple[Ulimit, ...]
+    reasoning_parser: str | None
+    tool_call_parser: str | None
+    chat_template: str | None
+    model_path: str
+    port: int
+    base_image: str
+    command: tuple[str, ...]
+    engine_args: tuple[str, ...]
+    environment: dict[str, str]
+    evidence: Evidence
+    warnings: tuple[str, ...]
+    because: tuple[str, ...]
+
+
+class File(Value, frozen=True, kw_only=True):
+    """One file of a build context or a rendered folder."""
+
+    text: str
+    executable: bool = False
+
+
+class Recipe(Value, frozen=True, kw_only=True):
+    """The whole build context but the wheels: path -> File. `digest` names it: same digest, nothing to build."""
+
+    files: dict[str, File]
+    lock: str | None
+    python: str | None
+    base: Base
+    digest: str
+
+
+# --- how it runs ---------------------------------------------------------------------------------------
+
+
+class DeviceRequest(Value, frozen=True, kw_only=True):
+    """Cards by index through the runtime's own request (Docker --gpus) or CDI names (Podman)."""
+
+    driver: str
+    cdi: str | None
+    indexes: tuple[int, ...]
+
+
+class RunSpec(Value, frozen=True, kw_only=True):
+    """How the container starts. One value, several spellings: SDK, docker line, podman line, compose."""
+
+    name: str
+    image: str
+    user: str
+    host_address: str
+    host_port: int
+    container_port: int
+    shm_gib: float
+    device_request: DeviceRequest | None
+    devices: tuple[str, ...]
+    groups: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    volumes: dict[str, str]
+    tmpfs: tuple[Tmpfs, ...]
+    ulimits: tuple[Ulimit, ...]
+    environment: dict[str, str]
+    labels: dict[str, str]
+    pids_limit: int
+    restart: str
+    stop_seconds: int
+    init: bool
+    reasons: dict[str, str]
+
+
+# --- what came of it -----------------------------------------------------------------------------------
+
+
+class Check(Value, frozen=True, kw_only=True):
+    """One question put to a running appliance."""
+
+    id: str
+    ok: bool
+    seconds: float
+    detail: str
+
+
+class SmokeReport(Value, frozen=True, kw_only=True):
+    """What a running appliance answered."""
+
+    url: str
+    model: str
+    checks: tuple[Check, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.checks) and all(c.ok for c in self.checks)
