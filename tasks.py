@@ -148,14 +148,9 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         )
     probe.check_cards(catalog.profile(found.profile))
     appliance.check_weights(Path(started.mounts[0].source))
-    probe.check_port(started.host_address, started.host_port)
-    host = Host()
-    host.check_free(started.name)
-    appliance.build(found, catalog, host, folders(), say)
-    _, seconds = appliance.start(started, catalog.engine(found.engine), host, say)
-    url = f"http://{started.host_address}:{started.host_port}"
-    result = {"name": started.name, "url": f"{url}/v1", "image": started.image, "ready_seconds": round(seconds, 1)}
-    show(result, lambda: f"{started.name} answers at {url}/v1 after {seconds:.0f} s\nprove it: invoke smoke", json)
+    result = appliance.run(found, started, catalog, Host(), folders(), say)
+    words = "answers already" if result.ready_seconds is None else f"answers after {result.ready_seconds:.0f} s"
+    show(result, lambda: f"{result.name} {words}: {result.url}\nprove it: invoke smoke --name {result.name}", json)
 
 
 @verb(NAME, {"url": (None, "ask this address instead of a container of this host")},

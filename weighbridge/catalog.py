@@ -19,9 +19,18 @@ from weighbridge.models import read_config
 
 T = TypeVar("T", bound=Value)
 
+
+class _Unsaid(Value, frozen=True, kw_only=True):
+    """An entry of models/_architectures.yaml."""
+
+    attention_bias: bool = False
+    attention_norms: bool = False
+
+
 PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE / "_data" if (PACKAGE / "_data").is_dir() else PACKAGE.parent
-_PROFILE = re.compile(r"(?P<card>.+?)(?:-x(?P<count>\d{1,4}))?(?:-n(?P<nodes>\d{1,4}))?")
+_PROFILE = re.compile(r"(?P<card>.*?)(?:-x(?P<count>\d{1,4}))?(?:-n(?P<nodes>\d{1,4}))?", re.DOTALL)
+_ID = re.compile(r"[a-zA-Z0-9][\w.+-]{0,99}")  # what a file may be asked for by: no path, nothing hidden
 
 
 class _Loader(yaml.CSafeLoader):
@@ -89,6 +98,10 @@ class Catalog:
         found = [f / kind / name for f in self.folders if (f / kind / name).is_file()]
         return found[-1] if found else None
 
+    def _named(self, kind: str, name: str, rest: str) -> Path | None:
+        """The file of something a person named."""
+        return self._file(kind, f"{name}{rest}") if _ID.fullmatch(name) else None
+
     def _names(self, kind: str, pattern: str) -> Iterator[str]:
         for folder in self.folders:
             for path in sorted((folder / kind).glob(pattern)):
@@ -106,7 +119,7 @@ class Catalog:
 
     @cache  # noqa: B019  a catalogue lives as long as the command
     def card(self, name: str) -> Card:
-        path = self._file("profiles", f"{name}.yaml")
+        path = self._named("profiles", name, ".yaml")
         if path is None:
             raise unknown("profile", name, self.card_ids(), "invoke profiles")
         return convert(read_yaml(path), Card, path)
@@ -120,7 +133,7 @@ class Catalog:
 
     @cache  # noqa: B019
     def engine(self, name: str) -> Engine:
-        path = self._file("images", f"{name}/engine.yaml")
+        path = self._named("images", name, "/engine.yaml")
         if path is None:
             raise unknown("engine", name, self.engine_ids(), "invoke engines")
         return convert({"id": name, **read_yaml(path)}, Engine, path)
@@ -142,7 +155,7 @@ class Catalog:
     def profile(self, name: str) -> Profile:
         """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""
         match = _PROFILE.fullmatch(name)
-        assert match is not None  # the pattern takes any text but the empty one
+        assert match is not None  # the pattern takes any text
         card_id = self._card_id(match["card"], name)
         card = self.card(card_id)
         count = int(match["count"] or 1)
@@ -152,7 +165,7 @@ class Catalog:
         return Profile(id=name, card_id=card_id, card=card, family=family, count=count, nodes=nodes)
 
     def _card_id(self, wanted: str, name: str) -> str:
-        if self._file("profiles", f"{wanted}.yaml"):
+        if self._named("profiles", wanted, ".yaml"):
             return wanted
         aliases = {a: i for i in self.card_ids() for a in self.card(i).aliases}
         if wanted in aliases:
@@ -182,7 +195,7 @@ class Catalog:
 
     def model(self, name: str) -> Model:
         """A known model by id, alias or repository name."""
-        path = self._file("models", f"{name}.yaml") or self._file("models", f"{self._model_id(name)}.yaml")
+        path = self._named("models", name, ".yaml") or self._file("models", f"{self._model_id(name)}.yaml")
         assert path is not None
         return self._read_model(path)
 
@@ -194,7 +207,8 @@ class Catalog:
     def unsaid(self) -> dict[str, dict[str, bool]]:
         """models/_architectures.yaml: what config.json leaves unsaid."""
         path = self._file("models", "_architectures.yaml")
-        return read_yaml(path) if path else {}
+        found = read_yaml(path) if path else {}
+        return {name: msgspec.to_builtins(convert(facts, _Unsaid, path)) for name, facts in found.items() if path}
 
     def _model_id(self, name: str) -> str:
         known: dict[str, str] = {}
@@ -224,8 +238,9 @@ class Catalog:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a config.json, or in the folder that holds one. BadFile says what is wrong."""
-    file = path / "config.json" if path.is_dir() else path
+    file = path
     try:
+        file = path / "config.json" if path.is_dir() else path
         found = json.loads(file.read_bytes())
     except OSError as e:
         raise BadFile(f"{file}: {e.strerror}", "give a config.json or a folder that holds one") from None

@@ -304,6 +304,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     version: str
     bases: dict[str, Base]
     dockerfile: str
+    context_files: tuple[str, ...] = ()
     command: tuple[str, ...]
     utilization: float
     kv_cache: Literal["remainder", "stated"]

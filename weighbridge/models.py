@@ -145,7 +145,7 @@ def _quantization(config: _Config) -> Quantization | None:
         method=method,
         bits=bits,
         block=(block[0], block[1]) if pair and isinstance(block, list) else None,
-        group_size=found.size("group_size") if (found.found.get("group_size") or 0) > 0 else None,
+        group_size=None if found.found.get("group_size") in (None, 0, -1) else found.size("group_size"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from weighbridge.errors import Unsupported
+from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
 from weighbridge.memory import Split, padded_vocabulary
 from weighbridge.types import Order, Span
@@ -70,8 +70,13 @@ def choose_layout(order: Order, profile: Profile, shape: Shape, tokens: Callable
     """The smallest replica that is comfortable, else the one that holds most.
 
     `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve.
-    Raises Unsupported when no split is possible.
+    Raises Unsupported when no split is possible, BadValue for one into none.
     """
+    for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
+        asked = getattr(order, name)
+        if asked is not None and asked < 1:
+            flag = "--" + name.replace("_", "-")
+            raise BadValue(f"{flag} {asked} is less than 1", f"try {flag} 1")
     found: list[Layout] = []
     for split in splits(order, profile, shape):
         layout = Layout(split, order.data_parallel or profile.cards // split.ranks, tokens(split))

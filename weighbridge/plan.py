@@ -16,6 +16,7 @@ from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
 
+_BASE_STEPS = 1  # raise it when effects/base.py changes what it puts into a base image
 _CONTEXT_STEP = 256  # a context chosen by us is a round number
 _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
 
@@ -31,7 +32,6 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
     context, context_because = _context(order, weighing, layout, wanted)
-    shm = family.shm_one_card_gib if layout.split.ranks == 1 else family.shm_per_card_gib * layout.split.ranks
     decided: dict[str, Any] = {
         "profile": profile.id,
         "model": model.id,
@@ -56,9 +56,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
         "kv_space_gib": weighing.kv_space_gib(layout.split) if family.kv_cache == "stated" else None,
-        "shm_gib": shm,
-        "shm_mib": int(shm * 1024),
-        "ulimits": tuple(u for u in family.ulimits if layout.split.ranks > 1 or not u.several_cards_only),
+        **_host_needs(family, layout),
         "reasoning_parser": model.parsers.reasoning,
         "tool_call_parser": model.parsers.tool_call,
         "chat_template": model.parsers.chat_template,
@@ -75,13 +73,26 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         context_because,
         *load_because,
         *memory_because(weighing, layout),
-        f"shm {shm:g} GiB: the ranks and the API server pass tensors and messages through /dev/shm",
-        *(f"ulimit {u.name}={u.value}: {u.because}" for u in decided["ulimits"]),
+        *_run_because(decided),
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
     environment = _environment(family, decided)
     return Plan(
         **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
+    )
+
+
+def _host_needs(family: EngineFamily, layout: Layout) -> dict[str, Any]:
+    ranks = layout.split.ranks
+    shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
+    ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
+    return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits}
+
+
+def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"shm {decided['shm_gib']:g} GiB: the ranks and the API server pass tensors and messages through /dev/shm",
+        *(f"ulimit {u.name}={u.value}: {u.because}" for u in decided["ulimits"]),
     )
 
 
@@ -95,7 +106,7 @@ def base_reference(base: Base) -> str:
     """A published image by its own name; ours by a digest over what it is made of."""
     if base.suite is None:
         return base.image
-    made_of = json.dumps([base.image, base.suite, *sorted(base.packages)])
+    made_of = json.dumps([_BASE_STEPS, base.image, base.suite, *base.packages])
     return f"weighbridge-base:{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 

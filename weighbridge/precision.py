@@ -9,6 +9,7 @@ from weighbridge.facts import Card, EngineFamily, Shape
 from weighbridge.types import Order
 
 _EIGHT_BIT = "fp8"
+_FLOATS = ("fp8", "compressed-tensors")  # methods whose eight bits are floating point; those of others are integers
 
 
 class Precision(NamedTuple):
@@ -88,7 +89,7 @@ def _stored(card: Card, family: EngineFamily, shape: Shape, dtype: str) -> tuple
             f"a {found.method} checkpoint does not load on {card.title}; this engine loads {able} there",
             "take the bfloat16 model, or another profile: invoke profiles",
         )
-    if found.bits != 8:
+    if found.bits != 8 or found.method not in _FLOATS:
         return f"{found.method}-{found.bits:g}bit", (
             f"weights in {found.bits:g} bits ({found.method}): the checkpoint's",
         )

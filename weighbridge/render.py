@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,11 @@ def compose_json(value: object) -> str:
     return as_json(value).replace("$", "$$")
 
 
+def project_name(name: str) -> str:
+    """A name for a compose project, which takes neither dots nor capitals."""
+    return re.sub(r"[^a-z0-9_-]", "-", name.lower())
+
+
 def ulimit_values(ulimits: Sequence[Ulimit]) -> dict[str, int]:
     return {u.name: u.value for u in ulimits}
 
@@ -68,7 +74,7 @@ def environment(folders: list[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (argument_rows, compose_json, sh_words, tmpfs_values, ulimit_values)
+    filters = (argument_rows, compose_json, project_name, sh_words, tmpfs_values, ulimit_values)
     found.filters.update({"sh": shell, "json": as_json, **{f.__name__: f for f in filters}})
     return found
 
@@ -89,6 +95,8 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
         name: File(text=templates.get_template(source).render(plan=plan), executable=name.endswith(".sh"))
         for name, source in names.items()
     }
+    for name in family.context_files:
+        files[name] = File(text=catalog.engine_file(plan.engine, name).read_text(encoding="utf-8"))
     files["plan.json"] = File(text=plan_json(plan))
     if base.lock:
         files["requirements.txt"] = File(text=catalog.engine_file(plan.engine, base.lock).read_text(encoding="utf-8"))

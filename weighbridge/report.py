@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
 from weighbridge.types import Plan, RankMemory, SmokeReport
 
 _BAR_WIDTH = 48
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not even escaped
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
@@ -79,7 +83,15 @@ def smoke_text(report: SmokeReport) -> str:
     """The checks as a table, and one closing line."""
     rows = [("ok" if c.ok else "FAIL", c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
     passed = sum(c.ok for c in report.checks)
-    return f"{table(rows)}\n{passed} of {len(report.checks)} checks passed in {report.seconds:.1f} s: {report.url}"
+    lines = [table(rows), f"{passed} of {len(report.checks)} checks passed in {report.seconds:.1f} s: {report.url}"]
+    return "\n".join([*lines, "", "ask it yourself:", curl_line(report)] if report.ok else lines)
+
+
+def curl_line(report: SmokeReport) -> str:
+    """A first question as a line to paste."""
+    question = {"model": report.model, "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    body = shlex.quote(json.dumps(question, ensure_ascii=False))
+    return f"curl -s {report.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}"
 
 
 def smoke_junit(report: SmokeReport) -> str:
@@ -90,6 +102,6 @@ def smoke_junit(report: SmokeReport) -> str:
     for check in report.checks:
         case = ElementTree.SubElement(suite, "testcase", {"name": check.id, "time": f"{check.seconds:.3f}"})
         if not check.ok:
-            ElementTree.SubElement(case, "failure", {"message": check.detail})
+            ElementTree.SubElement(case, "failure", {"message": _NOT_XML.sub("?", check.detail)})
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"

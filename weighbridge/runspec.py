@@ -41,9 +41,11 @@ def image_tag(plan: Plan, digest: str) -> str:
 def container_name(plan: Plan) -> str:
     """A name a person can type; a model whose name had to be changed gets a mark that keeps it apart."""
     name = slug(plan.model)
-    if name == plan.model.lower():
-        return f"weighbridge-{name}"
-    return f"weighbridge-{name}-{hashlib.sha256(plan.model.encode()).hexdigest()[:6]}"
+    if not name.startswith("weighbridge"):
+        name = f"weighbridge-{name}"
+    if slug(plan.model) == plan.model.lower():
+        return name
+    return f"{name}-{hashlib.sha256(plan.model.encode()).hexdigest()[:6]}"
 
 
 def run_spec(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import msgspec
+
 from weighbridge import memory
 from weighbridge.facts import EngineFamily, Model, Profile
 from weighbridge.memory import GIB, Load, Split
@@ -44,6 +46,9 @@ class Weighing(NamedTuple):
 
     def memory(self, split: Split) -> Memory:
         ranks = tuple(self.rank(split, r) for r in range(split.ranks))
+        if self.family.kv_cache == "stated":
+            space = float(self.kv_space_gib(split))
+            ranks = tuple(msgspec.structs.replace(r, kv_gib_low=space, kv_gib_high=space) for r in ranks)
         promised = self.model.shape.no_kv_rate_because is None
         return Memory(
             per_rank=ranks,

@@ -46,6 +46,15 @@ class Built(NamedTuple):
     seconds: float
 
 
+class Started(NamedTuple):
+    """A running appliance. `ready_seconds` is None when it ran already."""
+
+    name: str
+    url: str
+    image: str
+    ready_seconds: float | None
+
+
 def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Built:
     """The image of a plan; nothing happens when an image with the same recipe is there."""
     started = time.monotonic()
@@ -55,7 +64,7 @@ def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) 
         return Built(tag, recipe.digest, False, time.monotonic() - started)
     links = {}
     if recipe.lock and recipe.python:
-        ensure_base(recipe.base, plan.base_image, say=say)
+        ensure_base(recipe.base, say=say)
         lock = catalog.engine_file(plan.engine, recipe.lock)
         wheels = fetch_wheels(lock, folders.cache / "wheels", python=recipe.python, say=say)
         links = {f"wheels/{w.name}": w for w in wheels}
@@ -98,25 +107,37 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def start(spec: RunSpec, engine: Engine, host: Host, say: Say) -> tuple[Container, float]:
-    """The container and the seconds until it answered. A failed start leaves no container behind."""
+def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
+    """Build what is missing, start the container and wait. The very same plan running already is left alone."""
+    url = f"http://{spec.host_address}:{spec.host_port}"
+    if host.same(spec.name, spec.labels[f"{LABEL}.plan"]):
+        port = host.container(spec.name).labels[f"{LABEL}.port"]
+        return Started(spec.name, f"http://{spec.host_address}:{port}/v1", spec.image, None)
+    host.check_free(spec.name)
     probe.check_port(spec.host_address, spec.host_port)
+    build(plan, catalog, host, folders, say)
+    seconds = _start(spec, catalog.engine(plan.engine), host, say, url)
+    return Started(spec.name, f"{url}/v1", spec.image, round(seconds, 1))
+
+
+def _start(spec: RunSpec, engine: Engine, host: Host, say: Say, url: str) -> float:
+    """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
     container = host.run(spec)
     say(f"started {spec.name}, waiting for the engine")
+    progress = _Progress(container, engine, host, say)
     try:
         with terminated_like_interrupted():
-            seconds = wait_ready(
-                f"http://{spec.host_address}:{spec.host_port}",
+            return wait_ready(
+                url,
                 engine.health_path,
                 seconds=engine.ready_seconds,
                 alive=lambda: must_live(container),
-                progress=_Progress(container, engine, host, say),
+                progress=progress,
             )
-    except (KeyboardInterrupt, NotReady) as e:
-        say(f"stopping {spec.name}" if isinstance(e, KeyboardInterrupt) else f"removing {spec.name}")
+    except (KeyboardInterrupt, NotReady):
+        say(f"removing {spec.name}")
         host.stop(container, 5)
         raise
-    return container, seconds
 
 
 @contextmanager

@@ -62,5 +62,10 @@ def _swap(aside: Path, folder: Path) -> None:
     old = aside.with_name(aside.name + ".old")
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -124,6 +124,11 @@ class Host:
             self._discard(spec.name)
             raise HostError(f"Docker did not start {spec.name}: {_short(e)}", "docker info") from None
 
+    def same(self, name: str, digest: str) -> bool:
+        """Whether this very plan runs under this name already."""
+        found = self._get(name)
+        return found is not None and found.status == "running" and found.labels.get(f"{LABEL}.plan") == digest
+
     def check_free(self, name: str) -> None:
         """Raises HostError when a container has this name."""
         found = self._get(name)

@@ -1,0 +1,69 @@
+# `make` works ON Weighbridge, and holds the README's two commands; `invoke` USES it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: appliance
+appliance: setup docker ## install what is missing, build the CPU appliance, start it, ask it real questions
+	@$(BIN)/invoke run
+	@$(BIN)/invoke smoke --name weighbridge-demo
+	@echo "see it: $(BIN)/invoke status    stop it: $(BIN)/invoke stop"
+
+.PHONY: test
+test: develop docker ## every test, those on a real container too; installs what they need
+	@scripts/install-missing.sh tools
+	$(BIN)/pytest --live
+
+.PHONY: check
+check: develop ## format, lint, types, fast tests: before each commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+.PHONY: golden
+golden: develop ## write the golden files anew; read the diff
+	$(BIN)/pytest tests/test_golden.py --update-golden
+	git diff --stat -- tests/golden
+
+.PHONY: live
+live: develop docker ## the tests on a real container alone
+	$(BIN)/pytest --live -m live
+
+.PHONY: demo-model
+demo-model: ## train the demo model again (minutes, CPU)
+	scripts/train_demo_model.sh
+
+.PHONY: lock
+lock: develop ## the dependencies' lock files anew, from pyproject.toml
+	scripts/lock.sh
+
+.PHONY: wheel
+wheel: develop ## the installable package, in dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+.PHONY: docker
+docker: ## a Docker engine that answers: installed and started when there is none
+	@scripts/install-missing.sh docker
+
+.PHONY: setup
+setup: .venv/.ready ## .venv with invoke in it
+
+.PHONY: develop
+develop: .venv/.developer ## .venv with the test tools too
+
+.venv/.ready: requirements.txt
+	@scripts/install-missing.sh python
+	@echo "setup: .venv with the locked requirements" >&2
+	@test -x $(BIN)/python || "$$(scripts/install-missing.sh which-python)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.developer: .venv/.ready requirements-dev.txt
+	@echo "setup: .venv with the test tools" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
