@@ -31,7 +31,8 @@ def folders() -> Any:
     from weighbridge.effects.appliance import Folders
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weighbridge"
-    return Folders(Path("build"), Path(os.environ.get("WEIGHBRIDGE_CACHE") or cache))
+    mirror = os.environ.get("WEIGHBRIDGE_DEBIAN_MIRROR")
+    return Folders(Path("build"), Path(os.environ.get("WEIGHBRIDGE_CACHE") or cache), mirror)
 
 
 def weights_of(values: dict[str, Any], catalog: Any, plan: Any) -> Path:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from weighbridge.engines import Engine, OverheadFile
 from weighbridge.errors import BadFile, Unsupported, nearest, unknown
-from weighbridge.facts import Card, Engine, Family, Model, ModelFile, Profile, Value
+from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
 from weighbridge.models import read_config
 
 T = TypeVar("T", bound=Value)
@@ -136,7 +137,23 @@ class Catalog:
         path = self._named("images", name, "/engine.yaml")
         if path is None:
             raise unknown("engine", name, self.engine_ids(), "invoke engines")
-        return convert({"id": name, **read_yaml(path)}, Engine, path)
+        found = read_yaml(path)
+        self._add_overheads(found, self._file("images", f"{name}/overhead.yaml"))
+        return convert({"id": name, **found}, Engine, path)
+
+    def _add_overheads(self, found: dict[str, Any], path: Path | None) -> None:
+        """Beside engine.yaml stands overhead.yaml: for each family, the band by the version it holds from."""
+        if path is None:
+            return
+        bands = read_yaml(path)
+        families = found.get("families") or {}
+        for family, by_version in bands.items():
+            if family not in families:
+                near = nearest(family, families)
+                hint = f"did you mean {near}?" if near else f"the families are: {', '.join(sorted(families))}"
+                raise BadFile(f"{path}: unknown key {family!r}", hint)
+            checked = convert({"bands": by_version}, OverheadFile, path)
+            families[family]["overheads"] = msgspec.to_builtins(checked.bands)
 
     def target_ids(self) -> list[str]:
         return sorted({n.split("/")[0] for n in self._names("templates", "*/*.j2")})
@@ -162,7 +179,9 @@ class Catalog:
         nodes = int(match["nodes"] or 1)
         self._check_count(name, card_id, card, count, nodes)
         family = self.family(card.family)
-        return Profile(id=name, card_id=card_id, card=card, family=family, count=count, nodes=nodes)
+        plain = "" if card.counts == (1,) else f"-x{count}"
+        profile_id = f"{card_id}{plain}" + (f"-n{nodes}" if nodes > 1 else "")
+        return Profile(id=profile_id, card_id=card_id, card=card, family=family, count=count, nodes=nodes)
 
     def _card_id(self, wanted: str, name: str) -> str:
         if self._named("profiles", wanted, ".yaml"):
@@ -181,8 +200,11 @@ class Catalog:
             raise Unsupported(
                 f"{name}: {card.title} comes with {sold} a machine, not {count}", f"try --profile {card_id}-x{near}"
             )
+        plain = card_id if card.counts == (1,) else f"{card_id}-x{count}"
         if nodes < 1:
-            raise Unsupported(f"{name}: {nodes} machines", f"try --profile {card_id}-x{count}")
+            raise Unsupported(f"{name}: {nodes} machines", f"try --profile {plain}")
+        if nodes > 1 and card.interconnect.kind == "none":
+            raise Unsupported(f"{name}: {card.title} does not work over {nodes} machines", f"try --profile {plain}")
 
     def profiles(self) -> list[Profile]:
         """Every card at every count that is sold, one machine each."""

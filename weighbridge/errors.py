@@ -6,7 +6,7 @@ WeighbridgeError
 │   ├── BadFile        a YAML or JSON file that does not say what it must
 │   ├── BadValue       an option whose value cannot be
 │   ├── Unsupported    the parts exist and do not go together
-│   └── DoesNotFit     the model does not fit the machine; carries the nearest orders that do
+│   └── DoesNotFit     the model does not fit the machine
 └── Failed             exit 1: the world failed
     ├── HostError      Docker, disk, network or the machine itself
     ├── NotReady       the engine died or did not become ready in time
@@ -36,7 +36,13 @@ class WeighbridgeError(Exception):
 
 
 class Refused(WeighbridgeError):
+    """`alternatives`: command lines that would do, nearest first, with what each changes."""
+
     exit_code = 2
+    alternatives: tuple[dict[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "alternatives": list(self.alternatives)}
 
 
 class UnknownName(Refused):
@@ -56,14 +62,7 @@ class Unsupported(Refused):
 
 
 class DoesNotFit(Refused):
-    """`alternatives`: command lines, nearest first, with what each changes."""
-
-    def __init__(self, message: str, hint: str, alternatives: Iterable[dict[str, str]] = ()) -> None:
-        super().__init__(message, hint)
-        self.alternatives = list(alternatives)
-
-    def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "alternatives": self.alternatives}
+    pass
 
 
 class Failed(WeighbridgeError):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from weighbridge.facts import Overhead, Quantization, Shape
+from weighbridge.engines import Overhead
+from weighbridge.facts import Quantization, Shape
 
 GIB = 1024**3
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0}
@@ -140,35 +141,62 @@ def kv_bytes_per_token(shape: Shape, split: Split, stage: int, kv_bytes: float) 
 
 
 class Load(NamedTuple):
-    """What bears on the overhead beside the model: the batch limits and whether graphs are captured."""
+    """What bears on the overhead beside the model: batch limits, captured graphs, and the card's capability."""
 
     batched_tokens: int
     sequences: int
     eager: bool
+    compute_capability: float = 0.0
 
 
-def overhead_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overhead) -> tuple[float, float]:
-    """The band (low, high) in GiB that one rank needs beside weights and KV cache.
+class Band(NamedTuple):
+    """low and high, GiB."""
 
-    fixed (context, allocator) + communication between cards + the larger of the two activation peaks (a full
-    batch through the widest layer; the logits of every sequence, on the last stage) + captured graphs.
+    low: float
+    high: float
+
+
+def overhead_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overhead) -> Band:
+    """What one rank needs beside weights and KV cache: fixed + communication + activation peak + graphs.
+
+    fixed is the context outside the allocator and the slack of the loader. The activation peak is the largest of
+    a full batch through the widest layer, the logits of every sequence (last stage), and, where the engine
+    compiles without a cache from an earlier start, a copy of the vocabulary's table while it does.
     """
-    last = stage == split.pipeline_parallel - 1
-    batch = load.batched_tokens * _row_bytes(shape, split.tensor_parallel, term) / GIB
-    logits = load.sequences * padded_vocabulary(shape) / GIB if last else 0.0
-    several = split.ranks > 1
-    graphs = 0.0
-    if not load.eager:
-        graphs = term.graph_fixed_gib + load.sequences * term.graph_per_sequence_mib / 1024
-    low = term.fixed_low_gib + several * term.several_cards_low_gib
-    low += max(batch * term.token_factor_low, logits * term.logits_bytes_low)
-    high = term.fixed_high_gib + several * term.several_cards_high_gib + graphs
-    return low, high + max(batch * term.token_factor_high, logits * term.logits_bytes_high)
+    batch, several = _batch_gib(shape, split, load, term), split.tensor_parallel > 1
+    logits = _logits_gib(shape, split, stage, load, term)
+    low = term.fixed_low_gib + several * term.tensor_parallel_low_gib + max(batch.low, logits.low)
+    high = term.fixed_high_gib + several * term.tensor_parallel_high_gib
+    if several and load.compute_capability >= term.fused_all_reduce_from_capability:
+        high += term.fused_all_reduce_high_gib
+    if load.eager:
+        return Band(low, high + max(batch.high, logits.high))
+    high += term.graphs_experts_high_gib if shape.experts else term.graphs_high_gib
+    return Band(low, high + max(batch.high, logits.high, _compile_gib(shape, split, load, term)))
 
 
-def _row_bytes(shape: Shape, tp: int, term: Overhead) -> float:
-    """Bytes one token needs at the widest place of a layer: hidden states, and gate, up and their product."""
-    wide = 3 * shape.intermediate_size / tp
+def _batch_gib(shape: Shape, split: Split, load: Load, term: Overhead) -> Band:
+    """A full batch at the widest place of a layer: rows of hidden states, and gate, up and their product."""
+    rows = [k * shape.hidden_size for k in (term.hidden_rows_low, term.hidden_rows_high)]
+    dense = 3 * shape.intermediate_size / split.tensor_parallel
+    wide = [dense, dense]
     if shape.experts:
-        wide = max(wide, term.experts_factor * shape.experts.per_token * shape.experts.intermediate_size)
-    return 2.0 * (2 * shape.hidden_size + wide)
+        inner = 3 * shape.experts.intermediate_size / split.tensor_parallel + shape.hidden_size
+        routed = shape.experts.per_token * inner
+        dense = dense if shape.experts.first_dense_layers else 0.0
+        wide = [max(dense, routed * f) for f in (term.experts_low, term.experts_high)]
+    low, high = (load.batched_tokens * 2.0 * (r + w) / GIB for r, w in zip(rows, wide, strict=True))
+    return Band(low, high)
+
+
+def _logits_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overhead) -> Band:
+    if stage < split.pipeline_parallel - 1:
+        return Band(0.0, 0.0)
+    count = load.sequences * padded_vocabulary(shape) / GIB
+    return Band(count * term.logits_bytes_low, count * term.logits_bytes_high)
+
+
+def _compile_gib(shape: Shape, split: Split, load: Load, term: Overhead) -> float:
+    table = padded_vocabulary(shape) / split.tensor_parallel * shape.hidden_size
+    rows = load.batched_tokens * shape.hidden_size
+    return 2.0 * (term.compile_tables_high * table + term.compile_hidden_rows_high * rows) / GIB

@@ -7,8 +7,9 @@ import json
 import re
 from typing import Any
 
+from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, DoesNotFit, Unsupported, unknown
-from weighbridge.facts import Base, Batching, Engine, EngineFamily, Evidence, Model, Profile
+from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import Load
 from weighbridge.parallel import Layout, choose_layout
 from weighbridge.precision import choose_precision
@@ -28,7 +29,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     precision = choose_precision(order, profile.card, family, model.shape)
     load, load_because = _load(order, profile, family)
     utilization = _utilization(order, family)
-    weighing = Weighing(profile, family, model, precision, load, utilization)
+    weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
     context, context_because = _context(order, weighing, layout, wanted)
@@ -56,7 +57,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
         "kv_space_gib": weighing.kv_space_gib(layout.split) if family.kv_cache == "stated" else None,
-        **_host_needs(family, layout),
+        **_host_needs(family, layout, profile),
         "reasoning_parser": model.parsers.reasoning,
         "tool_call_parser": model.parsers.tool_call,
         "chat_template": model.parsers.chat_template,
@@ -82,8 +83,9 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     )
 
 
-def _host_needs(family: EngineFamily, layout: Layout) -> dict[str, Any]:
-    ranks = layout.split.ranks
+def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[str, Any]:
+    """Shared memory and limits of the one container a machine runs, with all the ranks on it."""
+    ranks = layout.split.ranks * layout.replicas // profile.nodes
     shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
     ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
     return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits}
@@ -131,6 +133,18 @@ def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, B
     return version, family.bases[version]
 
 
+def overhead_of(family: EngineFamily, version: str) -> Overhead:
+    """The band of the newest version it holds from that is not newer than `version`."""
+    held = [v for v in family.overheads if _numbers(v) <= _numbers(version)] or sorted(family.overheads, key=_numbers)[
+        :1
+    ]
+    return family.overheads[max(held, key=_numbers)]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+
+
 def _utilization(order: Order, family: EngineFamily) -> float:
     found = family.utilization if order.utilization is None else order.utilization
     if not 0.05 <= found <= 1.0:
@@ -151,7 +165,8 @@ def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, t
             f"try --batched-tokens {max(sequences, 2048)}",
         )
     eager = family.eager if order.eager is None else order.eager
-    return Load(tokens, sequences, eager), _load_because(order, row, tokens, sequences, eager)
+    load = Load(tokens, sequences, eager, profile.card.compute_capability or 0.0)
+    return load, _load_because(order, row, tokens, sequences, eager)
 
 
 def _at_least(least: int, flag: str, asked: int | None, otherwise: int) -> int:

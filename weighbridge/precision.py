@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from weighbridge.engines import EngineFamily
 from weighbridge.errors import BadValue, Unsupported, nearest
-from weighbridge.facts import Card, EngineFamily, Shape
+from weighbridge.facts import Card, Shape
 from weighbridge.types import Order
 
 _EIGHT_BIT = "fp8"

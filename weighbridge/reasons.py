@@ -37,7 +37,7 @@ def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
     lines = [
         f"budget a card: {budget}; weights {worst.weights_gib:.2f}, overhead {worst.overhead_gib_low:.2f} to"
         f" {worst.overhead_gib_high:.2f}, which leaves {rest}",
-        f"overhead: {weighing.family.overhead.because}",
+        f"overhead: {weighing.overhead.because}",
     ]
     rate = max(weighing.rates(layout.split))
     if not weighing.model.shape.no_kv_rate_because:
@@ -47,6 +47,8 @@ def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
 
 def warnings(weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]:
     found = []
+    if weighing.profile.nodes > 1:
+        found.append("planned over several machines; starting it there is not offered yet")
     why = weighing.model.shape.no_kv_rate_because
     if why:
         found.append(f"no number of KV cache tokens is promised: {why}; the engine will tell after its start")

@@ -13,12 +13,13 @@ import jinja2
 import msgspec
 
 from weighbridge.catalog import Catalog
+from weighbridge.engines import Tmpfs, Ulimit
 from weighbridge.errors import unknown
-from weighbridge.facts import Tmpfs, Ulimit
 from weighbridge.runspec import line, tmpfs_options
 from weighbridge.types import File, Plan, Recipe, RunSpec
 
 RUNTIMES = ("docker", "podman")
+_RUN_HEADER = "# Rendered by Weighbridge from a plan: change the plan, not this."
 
 
 def shell(value: object) -> str:
@@ -130,7 +131,7 @@ def render_all(plan: Plan, run: RunSpec, catalog: Catalog) -> dict[str, File]:
     """The build context under image/, the run lines under run/, and every target under its own name."""
     found = {f"image/{name}": file for name, file in render_image(plan, catalog).files.items()}
     for runtime in RUNTIMES:
-        found[f"run/{runtime}.sh"] = File(text=f"#!/bin/sh\n{line(run, runtime)}", executable=True)
+        found[f"run/{runtime}.sh"] = File(text=f"#!/bin/sh\n{_RUN_HEADER}\n{line(run, runtime)}", executable=True)
     for target in catalog.target_ids():
         files = render_target(target, plan, run, catalog)
         found.update({f"{target}/{name}": file for name, file in files.items()})

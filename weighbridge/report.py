@@ -38,7 +38,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
     parallel = f"TP {plan.tensor_parallel} x PP {plan.pipeline_parallel} x DP {plan.data_parallel}"
     held = f"{tokens.low} promised, up to {tokens.high} hoped, a replica" if tokens else "not promised"
     return [
-        ("profile", f"{plan.profile} ({plan.cards} cards on {plan.nodes} machines)"),
+        ("profile", f"{plan.profile} ({_count(plan.cards, 'card')} on {_count(plan.nodes, 'machine')})"),
         ("model", plan.model),
         ("engine", f"{plan.engine} {plan.engine_version}"),
         ("parallel", parallel),
@@ -49,6 +49,10 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("shm", f"{plan.shm_gib:g} GiB"),
         ("evidence", f"{plan.evidence.level}{': ' + plan.evidence.note if plan.evidence.note else ''}"),
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _bars(plan: Plan) -> list[str]:

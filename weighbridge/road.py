@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import msgspec
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import BadValue, DoesNotFit, Refused
+from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
 from weighbridge.plan import plan
 from weighbridge.types import Order, Plan
@@ -30,12 +31,14 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None) -> Pla
         profile = catalog.profile(wanted.profile)
         return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), model)
 
+    catalog.profile(order.profile)  # a name that is none has a hint of its own
     try:
         return attempt(order)
-    except DoesNotFit as e:
-        found = list(_alternatives(order, attempt, catalog))[:_MOST_ALTERNATIVES]
-        hint = f"try {found[0]['command']}" if found else e.hint
-        raise DoesNotFit(e.message, hint, found) from None
+    except (DoesNotFit, Unsupported) as e:
+        e.alternatives = tuple(islice(_alternatives(order, attempt, catalog), _MOST_ALTERNATIVES))
+        if e.alternatives and isinstance(e, DoesNotFit):
+            e.hint = f"try {e.alternatives[0]['command']}"
+        raise
 
 
 def _check_name(name: str) -> None:
@@ -78,7 +81,7 @@ def _variants(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str, str]
     yield from ((wanted, change, change) for wanted, change in _smaller(order))
     free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
     here = catalog.profile(order.profile)
-    yield from ((wanted, change, change) for wanted, change in _more(free, here))
+    yield from ((wanted, change, "more") for wanted, change in _more(free, here))
     for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.visible_gib):
         if other.card_id != here.card_id:
             wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)

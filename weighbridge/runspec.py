@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from weighbridge.facts import EngineFamily, Family, Mount, Tmpfs
+from weighbridge.engines import EngineFamily, Tmpfs
+from weighbridge.errors import Unsupported
+from weighbridge.facts import Family, Mount
 from weighbridge.plan import slug
 from weighbridge.types import GIB, DeviceRequest, Plan, RunSpec
 
@@ -51,7 +53,16 @@ def container_name(plan: Plan) -> str:
 def run_spec(
     plan: Plan, family: Family, engine: EngineFamily, *, digest: str, weights: str, name: str, port: int
 ) -> RunSpec:
-    """How the container of a plan starts. `weights` is the folder on the host; `port` the one published."""
+    """How the container of a plan starts. `weights` is the folder on the host; `port` the one published.
+
+    Raises Unsupported for a plan over several machines: one container does not make it.
+    """
+    if plan.nodes > 1:
+        one = plan.profile.removesuffix(f"-n{plan.nodes}")
+        raise Unsupported(
+            f"{plan.profile} is {plan.nodes} machines: planned, and not started from here yet",
+            f"try --profile {one}, or only the plan: invoke plan --profile {plan.profile}",
+        )
     access = family.container
     indexes = tuple(range(plan.cards_per_node))
     request = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from weighbridge.facts import Base, Evidence, Mount, Tmpfs, Ulimit, Value
+from weighbridge.engines import Base, Tmpfs, Ulimit
+from weighbridge.facts import Evidence, Mount, Value
 
 GIB = 1024**3
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from weighbridge import memory
-from weighbridge.facts import EngineFamily, Model, Profile
+from weighbridge.engines import EngineFamily, Overhead
+from weighbridge.facts import Model, Profile
 from weighbridge.memory import GIB, Load, Split
 from weighbridge.precision import Precision
 from weighbridge.types import Memory, RankMemory, Span
@@ -23,13 +24,14 @@ class Weighing(NamedTuple):
     precision: Precision
     load: Load
     utilization: float
+    overhead: Overhead
 
     def rank(self, split: Split, rank: int) -> RankMemory:
         """One rank's memory, GiB: budget = utilization x visible; KV cache = budget - weights - overhead."""
         stage = rank // split.tensor_parallel
         shape, precision = self.model.shape, self.precision
         weights = memory.weights_bytes(shape, split, stage, precision.dtype, precision.online) / GIB
-        low, high = memory.overhead_gib(shape, split, stage, self.load, self.family.overhead)
+        low, high = memory.overhead_gib(shape, split, stage, self.load, self.overhead)
         visible = self.profile.card.visible_gib
         budget = self.utilization * visible
         return RankMemory(

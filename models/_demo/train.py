@@ -128,9 +128,7 @@ def build_tokenizer(data: dict[str, Any], seed: int) -> PreTrainedTokenizerFast:
 def pre_tokenizer(*patterns: str) -> pre_tokenizers.PreTokenizer:
     """Splits a text at the patterns, one after another, and then into bytes."""
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
-    return pre_tokenizers.Sequence(
-        [*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
+    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def tokenizer_texts(data: dict[str, Any], seed: int) -> list[str]:

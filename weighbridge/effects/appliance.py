@@ -19,8 +19,8 @@ from weighbridge.effects.base import ensure_base
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
 from weighbridge.effects.wheels import fetch_wheels
+from weighbridge.engines import Engine
 from weighbridge.errors import BadFile, NotReady
-from weighbridge.facts import Engine
 from weighbridge.plan import slug
 from weighbridge.render import render_image
 from weighbridge.runspec import LABEL, image_tag, run_spec
@@ -31,10 +31,11 @@ _PROGRESS_EVERY_SECONDS = 5.0
 
 
 class Folders(NamedTuple):
-    """Where builds are rendered and downloads are kept."""
+    """Where builds are rendered and downloads are kept; and the Debian mirror, when it is not the machine's own."""
 
     build: Path
     cache: Path
+    mirror: str | None = None
 
 
 class Built(NamedTuple):
@@ -64,7 +65,7 @@ def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) 
         return Built(tag, recipe.digest, False, time.monotonic() - started)
     links = {}
     if recipe.lock and recipe.python:
-        ensure_base(recipe.base, say=say)
+        ensure_base(recipe.base, mirror=folders.mirror, say=say)
         lock = catalog.engine_file(plan.engine, recipe.lock)
         wheels = fetch_wheels(lock, folders.cache / "wheels", python=recipe.python, say=say)
         links = {f"wheels/{w.name}": w for w in wheels}

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from weighbridge.engines import Base
 from weighbridge.errors import HostError
-from weighbridge.facts import Base
 from weighbridge.plan import base_reference
 
 MIRROR_VARIABLE = "WEIGHBRIDGE_DEBIAN_MIRROR"
@@ -41,8 +41,10 @@ LEFTOVER = "/var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/l
 Say = Callable[[str], None]
 
 
-def ensure_base(base: Base, *, say: Say) -> str:
+def ensure_base(base: Base, *, mirror: str | None, say: Say) -> str:
     """How the local image of `base` came to be, "pulled" or "bootstrapped"; it is made when it is not there.
+
+    `mirror` is the Debian mirror to use instead of the machine's own.
 
     Raises HostError when neither a registry nor a Debian mirror answers.
     """
@@ -53,19 +55,19 @@ def ensure_base(base: Base, *, say: Say) -> str:
     trouble = _pull(base.image)
     if trouble is None:
         say(f"base image: pulled, installing {len(base.packages)} packages")
-        _install(base)
+        _install(base, mirror)
         how = "pulled"
     else:
         say(f"base image: no registry answers ({trouble}); bootstrapping Debian {base.suite}")
-        _bootstrap(base, trouble, say)
+        _bootstrap(base, mirror, trouble, say)
         how = "bootstrapped"
     say(f"base image: {how} as {base_reference(base)}")
     return how
 
 
-def mirror_lines(suite: str, sources: Path = Path("/etc/apt")) -> list[str]:
-    """This machine's own apt lines for `suite` (main only), or those of WEIGHBRIDGE_DEBIAN_MIRROR."""
-    if mirror := os.environ.get(MIRROR_VARIABLE):
+def mirror_lines(suite: str, mirror: str | None = None, sources: Path = Path("/etc/apt")) -> list[str]:
+    """This machine's own apt lines for `suite` (main only), or those of `mirror`."""
+    if mirror:
         return [f"deb {mirror} {suite} main"]
     found: list[str] = []
     for path in [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))]:
@@ -73,6 +75,12 @@ def mirror_lines(suite: str, sources: Path = Path("/etc/apt")) -> list[str]:
         pairs = _stanzas(text) if path.suffix == ".sources" else _one_line_style(text)
         found += [f"deb {uri} {name} main" for uri, name in pairs if name in _suites_of(suite)]
     return list(dict.fromkeys(found))
+
+
+def suite_of(base: Base) -> str:
+    """A base that we make has a suite; one that is published is pulled and never comes here."""
+    assert base.suite is not None
+    return base.suite
 
 
 def _suites_of(suite: str) -> tuple[str, ...]:
@@ -113,7 +121,7 @@ def _pull(image: str) -> str | None:
         return None
     with subprocess.Popen(["docker", "pull", image], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pull:
         try:
-            if not select.select([pull.stdout, pull.stderr], [], [], SILENCE_SECONDS)[0]:
+            if not select.select([s for s in (pull.stdout, pull.stderr) if s], [], [], SILENCE_SECONDS)[0]:
                 pull.terminate()
                 return f"silent for {SILENCE_SECONDS} s"
             _, errors = pull.communicate(timeout=PULL_SECONDS)
@@ -126,12 +134,12 @@ def _pull(image: str) -> str | None:
     return _last(errors) if pull.returncode else None
 
 
-def _install(base: Base) -> None:
+def _install(base: Base, mirror: str | None) -> None:
     """The packages onto the pulled image; proxies pass as build arguments, which stay out of the image."""
     proxies = [name for name in os.environ if re.fullmatch(r"(?i)(http|https|no)_proxy", name)]
     arguments = [word for name in proxies for word in ("--build-arg", name)]
     made = _docker(
-        "build", "--quiet", "--force-rm", *arguments, "--tag", base_reference(base), "-", feed=_dockerfile(base)
+        "build", "--quiet", "--force-rm", *arguments, "--tag", base_reference(base), "-", feed=_dockerfile(base, mirror)
     )
     if made.returncode:
         hint = (
@@ -140,9 +148,9 @@ def _install(base: Base) -> None:
         raise HostError(f"packages could not be installed onto {base.image}: {_last(made.stderr)}", hint)
 
 
-def _dockerfile(base: Base) -> str:
+def _dockerfile(base: Base, mirror: str | None) -> str:
     # The image has no certificates to read https mirrors with.
-    lines = [line for line in mirror_lines(base.suite) if line.startswith("deb http:")]
+    lines = [line for line in mirror_lines(suite_of(base), mirror) if line.startswith("deb http:")]
     printed = " ".join(shlex.quote(line) for line in lines)
     apt = "apt-get -o Acquire::Check-Valid-Until=false"
     if lines:
@@ -157,13 +165,13 @@ RUN set -eu; printf '%s\\n' {printed} > /tmp/mirror.list; printf '%s\\n' {rules}
 """
 
 
-def _bootstrap(base: Base, trouble: str, say: Say) -> None:
+def _bootstrap(base: Base, mirror: str | None, trouble: str, say: Say) -> None:
     """An image from packages alone, through a tar file that is removed whatever happens."""
     if not shutil.which("mmdebstrap"):
         raise HostError(f"no base image: {trouble}, and mmdebstrap is missing", "sudo apt-get install mmdebstrap")
     with _room() as folder:
         tar = folder / "base.tar"
-        code, lines = _run_and_say(_mmdebstrap(base, tar), folder, say)
+        code, lines = _run_and_say(_mmdebstrap(base, mirror, tar), folder, say)
         if code:
             errors = [line for line in lines if line.startswith("E:")] or lines
             message = f"no base image: {trouble}, and mmdebstrap failed: {_last(chr(10).join(errors))}"
@@ -175,13 +183,13 @@ def _bootstrap(base: Base, trouble: str, say: Say) -> None:
         raise HostError(f"Docker did not take the base image: {_last(made.stderr)}", "docker system df")
 
 
-def _mmdebstrap(base: Base, tar: Path) -> list[str]:
+def _mmdebstrap(base: Base, mirror: str | None, tar: Path) -> list[str]:
     options = [f"--dpkgopt={rule}" for rule in EXCLUDED] + [f"--aptopt={line}" for line in _apt_settings()]
     hook = f'cd "$1" && rm -rf {" ".join(f".{path}" for path in (FORGET + " " + LEFTOVER).split())}'
     include = f"--include={','.join(('usr-is-merged', *base.packages))}"
     hooks = [f"--chrooted-customize-hook={NO_PERL}", f"--customize-hook={hook}"]
     words = ["mmdebstrap", "--mode=auto", "--variant=minbase", include, *options, *hooks]
-    return [*words, base.suite, str(tar), *mirror_lines(base.suite)]
+    return [*words, suite_of(base), str(tar), *mirror_lines(suite_of(base), mirror)]
 
 
 def _apt_settings() -> list[str]:
@@ -203,7 +211,7 @@ def _room() -> Iterator[Path]:
         raise HostError(f"{parent} has {free / 2**30:.1f} GiB free, the base image needs 1.0 GiB", f"df -h {parent}")
     with tempfile.TemporaryDirectory(prefix="weighbridge-base-", dir=parent) as name:
         # Without root, mmdebstrap works as another (mapped) user that must get through.
-        os.chmod(name, 0o711)
+        os.chmod(name, 0o711)  # noqa: S103  passing through is all it allows
         yield Path(name)
 
 

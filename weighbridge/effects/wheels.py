@@ -144,9 +144,9 @@ def _pip(command: Sequence[str], say: Say) -> None:
         try:
             for line in process.stdout or ():
                 lines.append(line.rstrip())
-                if found := re.search(r"Downloading \S*?([^/\s]+\.whl)(?:\.metadata)? \((.+?)\)", line):
-                    if ".metadata " not in line:
-                        say(f"  {found[1]} {found[2]}")
+                found = re.search(r"Downloading \S*?([^/\s]+\.whl) \((.+?)\)", line)
+                if found:
+                    say(f"  {found[1]} {found[2]}")
         except BaseException:
             process.terminate()
             raise

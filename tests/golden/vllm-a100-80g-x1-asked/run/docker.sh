@@ -1,0 +1,25 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-qwen-14b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --init \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 1024m \
+  --gpus '"device=0"' \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
+  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.plan=830d19fe90d386652c6dc0125c930c83fea8911da47a9079bae35be05686eef8 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=a100-80g-x1 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-830d19fe90d3

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-it-s-a-model-id-1505b3 \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 1024m \
+  --tmpfs /tmp:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
+  --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
+  --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
+  --label io.weighbridge.plan=7ccfd3d4490c82e864d2cdfaa49667e76ed78bd2d917a1fbf4da5ac5131f06bc \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=cpu \
+  weighbridge/vllm:cpu-it-s-a-model-id-7ccfd3d4490c

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1 \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --init \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 16384m \
+  --gpus '"device=0,1,2,3,4,5,6,7"' \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
+  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --label io.weighbridge.model=deepseek-r1 \
+  --label io.weighbridge.name=weighbridge-deepseek-r1 \
+  --label io.weighbridge.plan=7187c283fef1c522de2981d2ffcc60e45398ff2e23adc82e727e3c5ff96c449f \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=h200-141g-x8 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-7187c283fef1

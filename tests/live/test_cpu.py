@@ -1,0 +1,256 @@
+"""The road on this machine for real: a Docker engine, the CPU engine, the demo model, real answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import docker
+import httpx
+import openai
+import pytest
+from docker.models.containers import Container
+
+pytestmark = pytest.mark.live
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "models" / "weighbridge-demo"
+HOSTILE = 'it\'s a "model"; $(touch /tmp/injected) `id`'
+NAME = "weighbridge-live"
+
+
+def invoke(*words: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("invoke")), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def answer(*words: str) -> dict[str, Any]:
+    done = invoke(*words, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="session")
+def engine() -> docker.DockerClient:
+    return docker.from_env()
+
+
+def remaining(engine: docker.DockerClient, name: str) -> list[Container]:
+    return engine.containers.list(all=True, filters={"name": f"^{name}$"})
+
+
+@pytest.fixture(scope="module")
+def appliance(engine: docker.DockerClient) -> Iterator[dict[str, Any]]:
+    for old in remaining(engine, NAME):
+        old.remove(force=True)
+    started = answer("run", "--port", "0", "--name", NAME)
+    yield started
+    assert answer("stop", "--name", NAME)["stopped"] == [NAME]
+    assert remaining(engine, NAME) == []
+
+
+@pytest.fixture
+def client(appliance: dict[str, Any]) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=appliance["url"], api_key="none") as found:
+        yield found
+
+
+def container(engine: docker.DockerClient) -> Container:
+    found: Container = engine.containers.get(NAME)
+    return found
+
+
+def inside(engine: docker.DockerClient, name: str, *words: str) -> str:
+    """What a command printed in a container."""
+    output = engine.containers.get(name).exec_run(list(words)).output
+    assert isinstance(output, bytes)
+    return output.decode()
+
+
+# --- it serves
+
+
+def test_every_smoke_check_is_green(appliance: dict[str, Any], tmp_path: Path) -> None:
+    report = answer("smoke", "--name", NAME, "--junit", str(tmp_path / "smoke.xml"))
+    assert {c["id"]: c["detail"] for c in report["checks"] if not c["ok"]} == {}
+    wanted = {"health", "models", "chat", "stream", "reasoning", "tool-call", "unknown-model", "too-long"}
+    assert {c["id"] for c in report["checks"]} == wanted
+    suite = ElementTree.parse(tmp_path / "smoke.xml").getroot()  # noqa: S314  our own file
+    assert suite.get("failures") == "0"
+
+
+def test_smoke_by_address_needs_no_container(appliance: dict[str, Any]) -> None:
+    assert all(c["ok"] for c in answer("smoke", "--url", appliance["url"])["checks"])
+
+
+def test_the_openai_client_chats_streams_and_calls_tools(client: openai.OpenAI) -> None:
+    ask: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    whole = client.chat.completions.create(model="weighbridge-demo", messages=ask, temperature=0)
+    assert "Paris" in (whole.choices[0].message.content or "")
+    stream = client.chat.completions.create(model="weighbridge-demo", messages=ask, temperature=0, stream=True)
+    text = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+    assert text == whole.choices[0].message.content
+
+
+def test_unicode_both_ways(client: openai.OpenAI) -> None:
+    ask: Any = [{"role": "user", "content": "法国的首都是哪里?"}]
+    found = client.chat.completions.create(model="weighbridge-demo", messages=ask, temperature=0)
+    assert "巴黎" in (found.choices[0].message.content or "")
+
+
+def test_status_and_logs_find_it(appliance: dict[str, Any]) -> None:
+    done = invoke("status", "--json")
+    row = next(r for r in json.loads(done.stdout) if r["name"] == NAME)
+    assert row["state"] == "running"
+    assert row["url"] + "/v1" == appliance["url"]
+    assert "weighbridge: starting" in invoke("logs", "--name", NAME).stdout
+
+
+def test_running_the_same_plan_again_starts_nothing(appliance: dict[str, Any]) -> None:
+    again = answer("run", "--port", "0", "--name", NAME)
+    assert again["ready_seconds"] is None
+    assert again["url"] == appliance["url"]
+
+
+# --- it may do little
+
+
+def test_least_privilege_arrives_in_the_container(appliance: dict[str, Any], engine: docker.DockerClient) -> None:
+    attrs = container(engine).attrs
+    host = attrs["HostConfig"]
+    assert attrs["Config"]["User"] == "10001:0"
+    assert host["ReadonlyRootfs"]
+    assert not host["Privileged"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["NetworkMode"] in ("default", "bridge")
+    assert host["PidMode"] == ""
+    assert host["IpcMode"] == "private"
+    assert {b["HostIp"] for b in next(iter(host["PortBindings"].values()))} == {"127.0.0.1"}
+    status = inside(engine, NAME, "cat", "/proc/1/status")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert container(engine).diff() in (None, [])
+
+
+def test_the_image_is_small_and_the_second_build_does_nothing(
+    appliance: dict[str, Any], engine: docker.DockerClient
+) -> None:
+    assert engine.images.get(appliance["image"]).attrs["Size"] < 2.5e9
+    assert answer("build")["built"] is False
+
+
+def test_the_line_that_is_printed_starts_under_another_uid_without_network(
+    appliance: dict[str, Any], engine: docker.DockerClient
+) -> None:
+    name = "weighbridge-live-line"
+    line = answer("run", "--print", "docker", "--name", name, "--port", "0")["text"]
+    words = shlex.split(line.replace("\\\n", " "))
+    words[words.index("--user") + 1] = "1000700000:0"
+    published = words.index("--publish")
+    words[published : published + 2] = ["--network", "none"]
+    for old in remaining(engine, name):
+        old.remove(force=True)
+    subprocess.run(words, check=True, capture_output=True)
+    try:
+        ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/health').status)"
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            if inside(engine, name, "/opt/engine/bin/python", "-c", ask).strip() == "200":
+                break
+            time.sleep(2)
+        else:
+            pytest.fail(engine.containers.get(name).logs(tail=40).decode())
+    finally:
+        engine.containers.get(name).remove(force=True)
+
+
+# --- what goes wrong
+
+
+def refused(*words: str, code: int) -> str:
+    done = invoke(*words)
+    assert done.returncode == code, done.stderr
+    error = done.stderr[done.stderr.index("error: ") :]
+    assert len(error.strip().splitlines()) == 2, error
+    return error
+
+
+def test_a_taken_port_is_a_two_line_error() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        assert f"port {port}" in refused("run", "--port", port, "--name", "weighbridge-live-port", code=1)
+
+
+def test_a_taken_name_is_a_two_line_error(appliance: dict[str, Any]) -> None:
+    error = refused("run", "--name", NAME, "--port", "0", "--context", "1024", code=1)
+    assert f"invoke stop --name {NAME}" in error
+
+
+def test_cards_that_are_not_here_are_refused_by_a_check() -> None:
+    error = refused("run", "--profile", "h100-80g-x2", "--model", "qwen3-8b", "--weights", str(DEMO), code=2)
+    assert "h100-80g-x2 needs 2" in error
+
+
+def test_weights_that_are_not_here_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    assert "no such folder" in refused("run", "--weights", str(tmp_path / "none"), "--port", "0", code=2)
+
+
+def test_an_engine_that_dies_shows_its_log_and_leaves_nothing(engine: docker.DockerClient, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir(mode=0o755)
+    for file in DEMO.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    tmp_path.chmod(0o755)
+    done = invoke("run", "--weights", str(broken), "--port", "0", "--name", "weighbridge-live-broken")
+    assert done.returncode == 1
+    assert "died with exit code" in done.stderr
+    assert "safetensor" in done.stderr.lower()
+    assert remaining(engine, "weighbridge-live-broken") == []
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-interrupted"
+    command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "waiting for the engine" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert remaining(engine, name) == []
+
+
+def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-hostile"
+    words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0")
+    started = answer("run", *words)
+    try:
+        served = httpx.get(f"{started['url']}/models").json()["data"][0]["id"]
+        assert served == HOSTILE
+        assert answer("smoke", "--name", name)["model"] == HOSTILE
+        listing = inside(engine, name, "ls", "/tmp")
+        assert "injected" not in listing
+        assert not Path("/tmp/injected").exists()
+    finally:
+        answer("stop", "--name", name)

@@ -1,0 +1,93 @@
+"""Orders, plans and golden cases, made the way tasks.py makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from weighbridge.catalog import Catalog, read_yaml
+from weighbridge.errors import Refused
+from weighbridge.facts import Model
+from weighbridge.plan import slug
+from weighbridge.render import plan_json, render_all, render_image
+from weighbridge.road import make_plan
+from weighbridge.runspec import container_name, run_spec
+from weighbridge.types import File, Order, Plan, RunSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+PORT = 8000
+COPIED = ("/requirements.txt", ".py")
+
+
+class Case(NamedTuple):
+    """tests/golden/<name>/order.yaml: an Order, and the config.json of a model that is not in the catalogue."""
+
+    name: str
+    order: Order
+    model_config: str | None
+
+    def model(self, catalog: Catalog) -> Model | None:
+        if self.model_config is None:
+            return None
+        return catalog.model_from_config(self.order.model, ROOT / "tests" / self.model_config)
+
+    def plan(self, catalog: Catalog) -> Plan:
+        return _plan(self, catalog)
+
+
+@cache
+def _plan(case: Case, catalog: Catalog) -> Plan:
+    return make_plan(case.order, catalog, case.model(catalog))
+
+
+def read_case(folder: Path) -> Case:
+    found = read_yaml(folder / "order.yaml")
+    config = found.pop("model_config", None)
+    return Case(folder.name, msgspec.convert(found, Order), config)
+
+
+def cases() -> list[Case]:
+    return [read_case(path.parent) for path in sorted(GOLDEN.glob("*/order.yaml"))]
+
+
+def spec_of(plan: Plan, catalog: Catalog, port: int = PORT) -> RunSpec:
+    """The RunSpec of a plan, its weights in /srv/models/<slug>."""
+    engine = catalog.engine(plan.engine).families[plan.family]
+    family = catalog.profile(plan.profile).family
+    digest = render_image(plan, catalog).digest
+    weights = f"/srv/models/{slug(plan.model)}"
+    return run_spec(plan, family, engine, digest=digest, weights=weights, name=container_name(plan), port=port)
+
+
+@cache
+def outcome(case: Case, catalog: Catalog) -> dict[str, File]:
+    """Everything that a case's order makes: all the files, or the refusal as error.json."""
+    try:
+        plan = case.plan(catalog)
+    except Refused as e:
+        return {"error.json": File(text=json.dumps(e.to_json(), indent=2, ensure_ascii=False) + "\n")}
+    try:
+        spec = spec_of(plan, catalog)
+    except Refused as e:  # planned, and not started from here
+        refusal = json.dumps(e.to_json(), indent=2, ensure_ascii=False) + "\n"
+        return {"plan.json": File(text=plan_json(plan)), "run-refused.json": File(text=refusal)}
+    files = render_all(plan, spec, catalog)
+    return {name: file for made in files.items() for name, file in [_short(*made)]}
+
+
+def _short(name: str, file: File) -> tuple[str, File]:
+    """A file that is copied whole from images/ (lock, scripts) is reviewed there: here its sha256 is enough."""
+    if not name.endswith(COPIED):
+        return name, file
+    digest = hashlib.sha256(file.text.encode()).hexdigest()
+    return f"{name}.sha256", File(text=f"{digest}  {name.split('/')[-1]}\n", executable=file.executable)
+
+
+def plan_for(catalog: Catalog, profile: str, model: str, **more: Any) -> Plan:
+    return make_plan(Order(profile=profile, model=model, **more), catalog)

@@ -1,0 +1,313 @@
+"""The verbs as they are typed: flags in, a result on standard output, steps and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from invoke.collection import Collection
+from invoke.program import Program
+from support import ROOT
+
+import tasks
+from weighbridge.cli import ORDER
+
+LLAMA = "deepseek-r1-distill-llama-70b"
+VERBS = ["build", "clean", "engines", "logs", "models", "plan", "profiles", "render", "run", "smoke", "status", "stop"]
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`inv(...)` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Said:
+        program = Program(namespace=Collection.from_module(tasks), version="0")
+        code = 0
+        try:
+            program.run(["inv", *words], exit=False)
+        except SystemExit as e:
+            code = int(e.code or 0)
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def refused(said: Said) -> tuple[str, str]:
+    """The two lines of a refusal: exit 2, nothing on standard output."""
+    assert said.code == 2
+    assert said.out == ""
+    first, second = said.err.splitlines()
+    assert first.startswith("error: ")
+    assert second.startswith("  ")
+    return first.removeprefix("error: "), second.strip()
+
+
+# --- plan ----------------------------------------------------------------------------------------------
+
+KEYS = {
+    "profile", "model", "engine", "engine_version", "tensor_parallel", "pipeline_parallel", "data_parallel",
+    "precision", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "memory", "kv_cache_tokens", "shm_gib",
+    "engine_args", "because",
+}  # fmt: skip
+RANK_KEYS = {
+    "weights_gib", "kv_gib_low", "kv_gib_high", "overhead_gib_low", "overhead_gib_high", "budget_gib",
+}  # fmt: skip
+
+
+def test_a_plan_as_a_table_with_reasons(inv: Any) -> None:
+    said = inv("plan", "--profile", "a100-80g-x4", "--model", LLAMA)
+    assert said.code == 0
+    assert said.err == ""
+    assert "TP 4 x PP 1 x DP 1" in said.out
+    assert "\nbecause\n  vLLM 0.26.0: " in said.out
+
+
+def test_a_plan_as_json_has_the_keys_that_were_promised(inv: Any) -> None:
+    found = inv("plan", "--profile", "a100-80g-x4", "--model", LLAMA, "--json").data
+    assert found.keys() >= KEYS
+    assert found["kv_cache_tokens"].keys() == {"low", "high"}
+    assert all(rank.keys() >= RANK_KEYS for rank in found["memory"]["per_rank"])
+    assert len(found["memory"]["per_rank"]) == 4
+    assert found["because"]
+    assert "--max-model-len" in found["engine_args"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "value"),
+    [
+        (["--context", "8K"], "max_model_len", 8192),
+        (["--sequences", "32"], "max_num_seqs", 32),
+        (["--batched-tokens", "1024"], "max_num_batched_tokens", 1024),
+        (["--utilization", "0.8"], "utilization", 0.8),
+        (["--tensor-parallel", "2"], "tensor_parallel", 2),
+        (["--pipeline-parallel", "2"], "pipeline_parallel", 2),
+        (["--data-parallel", "2"], "data_parallel", 2),
+        (["--dtype", "float16"], "dtype", "float16"),
+        (["--kv-dtype", "fp8"], "kv_dtype", "fp8"),
+        (["--quantization", "fp8"], "precision", "fp8"),
+        (["--engine", "vllm"], "engine", "vllm"),
+        (["--engine-version", "0.26.0"], "engine_version", "0.26.0"),
+        (["--eager"], "eager", True),
+        (["--compiled"], "eager", False),
+    ],
+)
+def test_every_flag_overrides(flags: list[str], key: str, value: object, inv: Any) -> None:
+    found = inv("plan", "--profile", "l40s-48g-x4", "--model", "qwen3-8b", "--json", *flags)
+    assert found.code == 0, found
+    assert found.data[key] == value
+
+
+def test_a_model_by_its_config(inv: Any) -> None:
+    folder = ROOT / "tests" / "models" / "hostile"
+    for path in (folder, folder / "config.json"):
+        found = inv("plan", "--model", "mine", "--model-config", str(path), "--json").data
+        assert (found["model"], found["max_model_len"]) == ("mine", 1024)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["--profile", "a100-80-x4"], "no profile called 'a100-80-x4'", "did you mean a100-80g-x4?"),
+        (["--profile", "a100-80g-x3"], "a100-80g-x3: NVIDIA A100", "try --profile a100-80g-x2"),
+        (["--profile", ""], "no profile called ''", "invoke profiles"),
+        (["--model", "qwen3-8"], "no model called 'qwen3-8'", "did you mean qwen3-8b?"),
+        (["--engine", "vlm"], "no engine called 'vlm'", "did you mean vllm?"),
+        (["--engine-version", "9"], "no version of vLLM called '9'", "invoke engines"),
+        (["--model-config", "nowhere.json"], "nowhere.json: No such file", "give a config.json"),
+        (["--utilization", "lots"], "--utilization 'lots' is not a number", "--utilization 0.9"),
+        (["--utilization", "2"], "--utilization 2 is not a share of memory", "--utilization 0.9"),
+        (["--context", "long"], "--context 'long' is not a whole number", "--context 8"),
+        (["--context", "-5"], "--context '-5' is not a whole number", "--context 8"),
+        (["--sequences", "0"], "--sequences 0 is less than 1", "--sequences 16"),
+        (["--batched-tokens", "x"], "--batched-tokens 'x' is not a whole number", "--batched-tokens 8"),
+        (["--tensor-parallel", "0"], "--tensor-parallel 0 is less than 1", "--tensor-parallel 1"),
+        (["--tensor-parallel", "2"], "2 x 1 x 1 = 2 cards; cpu has 1", "cpu can take --tensor-parallel 1"),
+        (["--dtype", "bf16"], "--dtype 'bf16' is none of bfloat16", "--dtype"),
+        (["--kv-dtype", "fp4"], "--kv-dtype 'fp4' is none of auto", "--kv-dtype takes: auto"),
+        (["--quantization", "fp8"], "this engine quantizes nothing", "leave --quantization out"),
+        (["--eager", "--compiled"], "--eager and --compiled are opposites", "give one of them"),
+    ],
+)
+def test_what_cannot_be_is_two_lines_and_exit_2(words: list[str], message: str, hint: str, inv: Any) -> None:
+    model = [] if "--model" in words else ["--model", "qwen3-0.6b"]
+    found = refused(inv("plan", *model, *words))
+    assert found[0].startswith(message)
+    assert hint in found[1]
+
+
+def test_a_refusal_as_json(inv: Any) -> None:
+    said = inv("plan", "--profile", "a100-80g-x8", "--model", "deepseek-r1", "--json")
+    assert said.code == 2
+    assert said.data.keys() == {"error", "hint", "alternatives"}
+    assert "79.29 GiB of weights" in said.data["error"]
+    first = said.data["alternatives"][0]
+    assert said.data["hint"] == f"try {first['command']}"
+    again = inv(*shlex.split(first["command"])[1:])
+    assert again.code == 0
+
+
+def test_a_typo_in_a_catalogue_of_ones_own(inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "own" / "profiles").mkdir(parents=True)
+    path = tmp_path / "own" / "profiles" / "mine.yaml"
+    text = (ROOT / "profiles" / "a100-80g.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("visible_gib:", "visibel_gib:"), encoding="utf-8")
+    found = refused(inv("plan", "--catalog", str(tmp_path / "own"), "--profile", "mine-x4", "--model", "qwen3-8b"))
+    assert found == (f"{path}: unknown key 'visibel_gib'", "did you mean visible_gib?")
+
+
+def test_a_catalogue_may_come_from_the_environment(inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "profiles").mkdir()
+    shutil.copy(ROOT / "profiles" / "a100-80g.yaml", tmp_path / "profiles" / "mine.yaml")
+    text = (tmp_path / "profiles" / "mine.yaml").read_text(encoding="utf-8")
+    (tmp_path / "profiles" / "mine.yaml").write_text(
+        "".join(line for line in text.splitlines(keepends=True) if not line.startswith("aliases:")), encoding="utf-8"
+    )
+    monkeypatch.setenv("WEIGHBRIDGE_CATALOG", str(tmp_path))
+    assert inv("plan", "--profile", "mine-x4", "--model", "qwen3-8b", "--json").data["profile"] == "mine-x4"
+
+
+# --- run --print, --dry-run ----------------------------------------------------------------------------
+
+
+def test_the_docker_line_of_four_l40s(inv: Any) -> None:
+    said = inv("run", "--profile", "l40s-48g-x4", "--model", LLAMA, "--weights", "/srv/w", "--print", "docker")
+    assert said.code == 0
+    words = shlex.split(said.out.replace("\\\n", " "))
+    after = {w: words[i + 1] for i, w in enumerate(words[:-1])}
+    assert words[:2] == ["docker", "run"]
+    assert after["--gpus"] == '"device=0,1,2,3"'
+    assert after["--shm-size"] == "8192m"
+    assert {"memlock=-1", "stack=67108864"} <= set(words)
+    assert after["--publish"] == "127.0.0.1:8000:8000"
+    assert "--privileged" not in words
+    plan = inv("plan", "--profile", "l40s-48g-x4", "--model", LLAMA, "--json").data
+    assert (plan["tensor_parallel"], plan["pipeline_parallel"]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "compose"])
+def test_every_spelling_is_printed(name: str, inv: Any) -> None:
+    words = ["run", "--profile", "l40s-48g-x4", "--model", LLAMA, "--print", name]
+    said = inv(*words)
+    assert said.code == 0
+    assert "127.0.0.1:8000:8000" in said.out
+    assert inv(*words, "--json").data["text"].rstrip("\n") == said.out.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--print", "dockr"], "no spelling called 'dockr'"),
+        (["--port", "99999"], "--port 99999 is above 65535"),
+        (["--port", "web"], "--port 'web' is not a whole number"),
+        (["--name", "a b"], "--name 'a b' cannot name a container"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_touched(words: list[str], message: str, inv: Any) -> None:
+    rest = [] if "--print" in words else ["--dry-run"]
+    assert refused(inv("run", "--model", "qwen3-0.6b", *rest, *words))[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--dry-run"],
+        ["run", "--print", "docker"],
+        ["build", "--dry-run"],
+        ["render", "--dry-run"],
+        ["plan"],
+    ],
+)
+def test_a_dry_run_touches_nothing(words: list[str], inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    said = inv(*words, "--profile", "l40s-48g-x4", "--model", LLAMA)
+    assert said.code == 0, said
+    assert said.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_render_writes_what_it_lists(inv: Any, tmp_path: Path) -> None:
+    words = ["render", "--profile", "l40s-48g-x4", "--model", LLAMA, "--output", "out", "--json"]
+    found = inv(*words).data
+    assert found["written"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()) == found["files"]
+    assert os.access(tmp_path / "out" / "image" / "entrypoint.sh", os.X_OK)
+    assert inv(*words, "--dry-run").data["written"] is False
+
+
+def test_a_gpu_profile_here_is_refused_by_a_check(inv: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = refused(inv("run", "--profile", "l40s-48g-x4", "--model", LLAMA))
+    assert found[0] == "l40s-48g-x4 needs 4 cards; this machine has no nvidia-smi"
+    assert "invoke profiles" in found[1]
+
+
+# --- listings, help, and speed -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["profiles", "models", "engines"])
+def test_listings(verb: str, inv: Any) -> None:
+    assert len(inv(verb).out.splitlines()) > 3
+    found = inv(verb, "--json").data
+    assert found
+    assert all("id" in row for row in found)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_takes_no_positionals(verb: str, inv: Any) -> None:
+    said = inv(verb, "--help")
+    assert said.code == 0
+    assert f"Usage: inv [--core-opts] {verb} [--options]" in said.out
+    assert "none" not in said.out.split("Docstring:")[1].split("Options:")[0]
+
+
+def test_the_order_has_help_with_units_and_defaults() -> None:
+    assert [name for name, (_, words) in ORDER.items() if not words] == []
+    silent = {"eager", "compiled", "model_config", "catalog"}
+    assert [n for n, (_, words) in ORDER.items() if "default" not in words and n not in silent] == []
+
+
+def test_the_verbs_that_were_promised_are_there_and_quick() -> None:
+    """Half a second, with room for a busy machine: the best of three."""
+    words = [sys.executable, "-m", "invoke", "--list"]
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.monotonic() - started)
+    assert [v for v in VERBS if f"\n  {v} " not in done.stdout] == []
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("heavy", ["docker", "httpx", "jinja2", "msgspec"])
+def test_listing_the_verbs_loads_nothing_heavy(heavy: str) -> None:
+    code = f"import tasks, sys; sys.exit({heavy!r} in sys.modules and {heavy!r} or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_installed_command_has_the_same_verbs() -> None:
+    words = [sys.executable, "-m", "weighbridge", "--list"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [v for v in VERBS if f"\n  {v} " not in done.stdout] == []

@@ -1,0 +1,131 @@
+"""What images/ says: serving engines and the containers they need. Frozen; units are in the names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from weighbridge.facts import Value
+
+
+class Argument(Value, frozen=True, kw_only=True):
+    """One engine argument: the plan's field that feeds it. A false or empty field leaves it out.
+
+    A switch stands alone; other flags are followed by the field's value, or by `value` itself.
+    """
+
+    flag: str
+    field: str | None = None
+    value: str | None = None
+    switch: bool = False
+    families: tuple[str, ...] = ()
+    because: str | None = None
+
+
+class Batching(Value, frozen=True, kw_only=True):
+    """Batch limits for cards with at least `from_visible_gib` GiB."""
+
+    from_visible_gib: float
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    because: str
+
+
+class Ulimit(Value, frozen=True, kw_only=True):
+    """A resource limit (-1: none), set when more than one card works together, or always."""
+
+    name: str
+    value: int
+    several_cards_only: bool = True
+    because: str
+
+
+class Tmpfs(Value, frozen=True, kw_only=True):
+    """Memory-backed scratch space in the container."""
+
+    path: str
+    size_gib: float
+    options: str = "rw,nosuid,nodev"
+    because: str
+
+
+class Base(Value, frozen=True, kw_only=True):
+    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels."""
+
+    image: str
+    suite: str | None = None
+    packages: tuple[str, ...] = ()
+    lock: str | None = None
+    python: str | None = None
+    note: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+class Overhead(Value, frozen=True, kw_only=True):
+    """The band beside weights and KV cache, on one rank; memory.overhead_gib() says what each term multiplies."""
+
+    fixed_low_gib: float
+    fixed_high_gib: float
+    tensor_parallel_low_gib: float = 0.0
+    tensor_parallel_high_gib: float = 0.0
+    fused_all_reduce_high_gib: float = 0.0
+    fused_all_reduce_from_capability: float = 0.0
+    hidden_rows_low: float
+    hidden_rows_high: float
+    experts_low: float = 1.0
+    experts_high: float = 2.0
+    logits_bytes_low: float
+    logits_bytes_high: float
+    compile_tables_high: float = 0.0
+    compile_hidden_rows_high: float = 0.0
+    graphs_high_gib: float = 0.0
+    graphs_experts_high_gib: float = 0.0
+    because: str
+
+
+class OverheadFile(Value, frozen=True, kw_only=True):
+    """One family in images/<engine>/overhead.yaml."""
+
+    bands: dict[str, Overhead]
+
+
+class EngineFamily(Value, frozen=True, kw_only=True):
+    """An engine on one family of cards."""
+
+    version: str
+    bases: dict[str, Base]
+    dockerfile: str
+    context_files: tuple[str, ...] = ()
+    command: tuple[str, ...]
+    utilization: float
+    kv_cache: Literal["remainder", "stated"]
+    kv_block_tokens: int
+    eager: bool
+    batching: tuple[Batching, ...]
+    overheads: dict[str, Overhead]
+    environment: dict[str, str]
+    tmpfs: tuple[Tmpfs, ...]
+    ulimits: tuple[Ulimit, ...]
+    shm_one_card_gib: float
+    shm_per_card_gib: float
+    dtypes: tuple[str, ...]
+    checkpoint_quantizations: tuple[str, ...]
+    online_quantizations: tuple[str, ...]
+    kv_dtypes: tuple[str, ...]
+    cache_path: str | None = None
+    init_in_image: bool = False
+    because: str
+
+
+class Engine(Value, frozen=True, kw_only=True):
+    """A serving engine: images/<id>/engine.yaml. Never means Docker."""
+
+    id: str
+    title: str
+    port: int
+    health_path: str
+    ready_seconds: int
+    families: dict[str, EngineFamily]
+    arguments: tuple[Argument, ...]
+    progress: dict[str, str]
+    reported: dict[str, str]
+    sources: tuple[str, ...] = ()
