@@ -35,7 +35,7 @@ live: develop docker ## the tests on a real container alone
 	$(BIN)/pytest --live -m live
 
 .PHONY: demo-model
-demo-model: ## train the demo model again (minutes, CPU)
+demo-model: setup ## train the demo model again (minutes, CPU)
 	scripts/train_demo_model.sh
 
 .PHONY: lock

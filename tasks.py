@@ -134,6 +134,7 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
     from weighbridge.effects.docker import Host
+    from weighbridge.effects.weights import check_weights
     from weighbridge.render import spelling
 
     catalog, found = planned(values)
@@ -148,7 +149,7 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
             json,
         )
     probe.check_cards(catalog.profile(found.profile))
-    appliance.check_weights(Path(started.mounts[0].source))
+    check_weights(Path(started.mounts[0].source))
     result = appliance.run(found, started, catalog, Host(), folders(), say)
     words = "answers already" if result.ready_seconds is None else f"answers after {result.ready_seconds:.0f} s"
     show(result, lambda: f"{result.name} {words}: {result.url}\nprove it: invoke smoke --name {result.name}", json)

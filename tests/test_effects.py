@@ -17,10 +17,10 @@ import pytest
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
-from weighbridge.effects.appliance import check_weights
 from weighbridge.effects.base import mirror_lines
 from weighbridge.effects.chat import Target, smoke, wait_ready
 from weighbridge.effects.target import target_of
+from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wheels import read_lock, target_flags
 from weighbridge.errors import BadFile, BadValue, HostError, NotReady, Unsupported
 from weighbridge.facts import Expectation, SmokeFacts
@@ -261,10 +261,37 @@ def test_a_folder_that_is_no_model_is_refused(files: dict[str, str] | None, mess
     assert caught.value.message == f"{folder}: {message}"
 
 
+def shard(path: Path, size: int, header: bytes | None = None) -> None:
+    """A safetensors file of one tensor with `size` bytes, or with another header."""
+    text = header or json.dumps({"t": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
+
+
+def model_folder(folder: Path) -> Path:
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    shard(folder / "model.safetensors", 64)
+    return folder
+
+
 def test_a_folder_that_is_a_model_passes(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "model.safetensors").write_bytes(b"\0" * 64)
-    check_weights(tmp_path)
+    check_weights(model_folder(tmp_path))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_shard_that_is_not_whole_is_refused(change: int, tmp_path: Path) -> None:
+    path = model_folder(tmp_path) / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes((whole + b"x")[: len(whole) + change])
+    with pytest.raises(BadFile) as caught:
+        check_weights(tmp_path)
+    assert caught.value.message == f"{path}: {len(whole) + change} bytes, and its header says {len(whole)}"
+
+
+@pytest.mark.parametrize("header", [b'["not", "an object"]', b"no json", b'{"t": {"data_offsets": "x"}}'])
+def test_a_shard_without_a_header_is_refused(header: bytes, tmp_path: Path) -> None:
+    shard(model_folder(tmp_path) / "model.safetensors", 64, header)
+    with pytest.raises(BadFile, match="its header cannot be read"):
+        check_weights(tmp_path)
 
 
 # --- wheels --------------------------------------------------------------------------------------------

@@ -334,7 +334,8 @@ def test_a_plan_never_exceeds_what_there_is(order: Order, catalog: Catalog) -> N
         assert rank.overhead_gib_low <= rank.overhead_gib_high
         if rank.kv_gib_low:
             promised = rank.weights_gib + rank.overhead_gib_high + rank.kv_gib_low
-            assert promised == pytest.approx(rank.budget_gib, abs=0.005)
+            assert promised <= rank.budget_gib + 0.005
+            assert found.kv_space_gib or promised == pytest.approx(rank.budget_gib, abs=0.005)
     if found.kv_cache_tokens:
         low, high = found.kv_cache_tokens.low, found.kv_cache_tokens.high
         assert found.max_model_len <= low <= high

@@ -323,7 +323,12 @@ def test_an_unknown_fact_of_an_architecture_is_refused(tmp_path: Path) -> None:
 
 # --- 5: templates --------------------------------------------------------------------------------------
 
-QUOTING = {".sh.j2": {"sh", "sh_words"}, ".yaml.j2": {"json", "compose_json"}, ".json.j2": {"json"}}
+QUOTING = {
+    ".sh.j2": {"sh", "sh_words"},
+    ".dockerfile.j2": {"sh"},
+    ".yaml.j2": {"json", "compose_json"},
+    ".json.j2": {"json"},
+}
 ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
 BARE = {
     ("images/vllm/entrypoint.sh.j2", "name"): "a variable's name: engine.yaml's own, see the test below",

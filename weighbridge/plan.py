@@ -64,7 +64,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "model_path": f"/models/{slug(model.id)}",
         "port": engine.port,
         "base_image": base_reference(base),
-        "evidence": profile.card.evidence.get(engine.id, Evidence(level="rendered")),
+        "evidence": _evidence(profile, engine),
         "warnings": warnings(weighing, layout, wanted),
     }
     because = (
@@ -96,6 +96,12 @@ def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
         f"shm {decided['shm_gib']:g} GiB: the ranks and the API server pass tensors and messages through /dev/shm",
         *(f"ulimit {u.name}={u.value}: {u.because}" for u in decided["ulimits"]),
     )
+
+
+def _evidence(profile: Profile, engine: Engine) -> Evidence:
+    """How far this pair was taken. When and by which command stays in the catalogue: a plan holds no date."""
+    found = profile.card.evidence.get(engine.id, Evidence(level="rendered"))
+    return Evidence(level=found.level, note=found.note)
 
 
 def slug(name: str) -> str:

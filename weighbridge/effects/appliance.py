@@ -20,7 +20,8 @@ from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
-from weighbridge.errors import BadFile, NotReady
+from weighbridge.errors import NotReady
+from weighbridge.facts import Value
 from weighbridge.plan import slug
 from weighbridge.render import render_image
 from weighbridge.runspec import LABEL, image_tag, run_spec
@@ -47,7 +48,7 @@ class Built(NamedTuple):
     seconds: float
 
 
-class Started(NamedTuple):
+class Started(Value, frozen=True, kw_only=True):
     """A running appliance. `ready_seconds` is None when it ran already."""
 
     name: str
@@ -90,35 +91,18 @@ def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int
     return run_spec(plan, profile.family, engine, digest=digest, weights=str(weights), name=name, port=port)
 
 
-def check_weights(folder: Path) -> None:
-    """Raises BadFile unless the folder holds a model that an engine can load."""
-    if not folder.is_dir():
-        raise BadFile(f"{folder}: no such folder of weights", "name the model's folder: --weights FOLDER")
-    if not (folder / "config.json").is_file():
-        raise BadFile(f"{folder}: holds no config.json", "name the model's folder: --weights FOLDER")
-    shards = sorted(folder.glob("*.safetensors"))
-    if not shards:
-        raise BadFile(f"{folder}: holds no .safetensors file", "fetch the weights in safetensors format")
-    pointers = [
-        s.name for s in shards if s.stat().st_size < 1024 and s.read_bytes().startswith(b"version https://git-lfs")
-    ]
-    if pointers:
-        raise BadFile(
-            f"{folder}: {len(pointers)} of {len(shards)} files are LFS pointers", f"cd {folder} && git lfs pull"
-        )
-
-
 def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
     """Build what is missing, start the container and wait. The very same plan running already is left alone."""
     url = f"http://{spec.host_address}:{spec.host_port}"
     if host.same(spec.name, spec.labels[f"{LABEL}.plan"]):
         port = host.container(spec.name).labels[f"{LABEL}.port"]
-        return Started(spec.name, f"http://{spec.host_address}:{port}/v1", spec.image, None)
+        url = f"http://{spec.host_address}:{port}"
+        return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
     host.check_free(spec.name)
     probe.check_port(spec.host_address, spec.host_port)
     build(plan, catalog, host, folders, say)
     seconds = _start(spec, catalog.engine(plan.engine), host, say, url)
-    return Started(spec.name, f"{url}/v1", spec.image, round(seconds, 1))
+    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1))
 
 
 def _start(spec: RunSpec, engine: Engine, host: Host, say: Say, url: str) -> float:
@@ -128,13 +112,15 @@ def _start(spec: RunSpec, engine: Engine, host: Host, say: Say, url: str) -> flo
     progress = _Progress(container, engine, host, say)
     try:
         with terminated_like_interrupted():
-            return wait_ready(
+            seconds = wait_ready(
                 url,
                 engine.health_path,
                 seconds=engine.ready_seconds,
                 alive=lambda: must_live(container),
                 progress=progress,
             )
+            host.keep_alive(container, spec)
+            return seconds
     except (KeyboardInterrupt, NotReady):
         say(f"removing {spec.name}")
         host.stop(container, 5)

@@ -7,10 +7,11 @@ import re
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weighbridge.engines import Base
@@ -21,6 +22,7 @@ MIRROR_VARIABLE = "WEIGHBRIDGE_DEBIAN_MIRROR"
 LABEL = "io.weighbridge.base"
 SILENCE_SECONDS = 20  # a registry that said nothing for so long does not answer
 PULL_SECONDS = 600
+CLEANUP_SECONDS = 20
 ROOM_BYTES = 1 << 30
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # copyright files stay: whoever passes the image on must pass them on too.
@@ -35,7 +37,12 @@ EXCLUDED = (
 # What apt was told on this machine (mirror, proxy) is not for the image.
 FORGET = "/etc/apt/apt.conf.d/99mmdebstrap /etc/apt/sources.list /etc/apt/sources.list.d/*"
 # usrmerge, the first alternative apt takes, brings 47 MB of perl; the other one brings nothing.
-NO_PERL = "apt-mark auto '~i?name(perl)' >/dev/null; apt-get --yes --quiet purge --auto-remove usrmerge"
+# Others suggest perl, which keeps it unless apt is told that suggestions do not matter.
+NO_PERL = (
+    "apt-mark auto '~i?name(perl)' >/dev/null;"
+    " apt-get --yes --quiet -o APT::AutoRemove::SuggestsImportant=0 -o APT::AutoRemove::RecommendsImportant=0"
+    " purge --auto-remove usrmerge"
+)
 LEFTOVER = "/var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/lib/apt/lists/* /var/log/*.log"
 
 Say = Callable[[str], None]
@@ -209,18 +216,24 @@ def _room() -> Iterator[Path]:
     free = shutil.disk_usage(parent).free
     if free < ROOM_BYTES:
         raise HostError(f"{parent} has {free / 2**30:.1f} GiB free, the base image needs 1.0 GiB", f"df -h {parent}")
-    with tempfile.TemporaryDirectory(prefix="weighbridge-base-", dir=parent) as name:
+    with tempfile.TemporaryDirectory(prefix="weighbridge-base-", dir=parent, ignore_cleanup_errors=True) as name:
         # Without root, mmdebstrap works as another (mapped) user that must get through.
         os.chmod(name, 0o711)  # noqa: S103  passing through is all it allows
         yield Path(name)
 
 
 def _run_and_say(command: Sequence[str], folder: Path, say: Say) -> tuple[int, list[str]]:
-    """Exit status and stderr lines. Interrupted, it lets mmdebstrap unmount and clean up first."""
+    """Exit status and stderr lines. Interrupted, it ends mmdebstrap with all that it started, and waits."""
     lines: list[str] = []
     environment = {**os.environ, "TMPDIR": str(folder)}
+    # A session of its own: mmdebstrap hangs up its whole process group when the disk is full.
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        [*_own_mounts(), *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ) as run:
         try:
             for line in run.stderr or ():
@@ -228,9 +241,30 @@ def _run_and_say(command: Sequence[str], folder: Path, say: Say) -> tuple[int, l
                 if line.startswith("I: "):
                     say(f"  {line[3:].rstrip()}")
         except BaseException:
-            run.terminate()
+            _end(run)
             raise
     return run.returncode, lines
+
+
+def _own_mounts() -> list[str]:
+    """For root: what mmdebstrap mounts is seen by it alone and goes with it, so clean-up cannot walk into it."""
+    prefix = ["unshare", "--mount"]
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        return []
+    works = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    return prefix if works else []
+
+
+def _end(run: subprocess.Popen[str]) -> None:
+    """mmdebstrap itself ignores the signal and cleans up once its children are gone; else all are killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(CLEANUP_SECONDS)
+            break
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 def _last(text: str) -> str:

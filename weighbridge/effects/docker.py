@@ -24,7 +24,7 @@ from weighbridge.types import RunSpec
 
 Say = Callable[[str], None]
 PLAN_FILE = "/opt/weighbridge/plan.json"
-_TAIL_LINES = 25
+_TAIL_LINES = 60
 
 
 class Running(NamedTuple):
@@ -116,13 +116,20 @@ class Host:
         """Start the container. A name or an image that is taken or missing is a two-line error."""
         self.check_free(spec.name)
         try:
-            container: Container = self.client.containers.run(**sdk_arguments(spec))
+            # Until it is ready a death is final: its log and exit code are what the person needs.
+            container: Container = self.client.containers.run(
+                **{**sdk_arguments(spec), "restart_policy": {"Name": "no"}}
+            )
             return container
         except ImageNotFound:
             raise HostError(f"no image {spec.image}", "build it: invoke build") from None
         except APIError as e:
             self._discard(spec.name)
             raise HostError(f"Docker did not start {spec.name}: {_short(e)}", "docker info") from None
+
+    def keep_alive(self, container: Container, spec: RunSpec) -> None:
+        """From now on a death is answered as the spec says."""
+        container.update(restart_policy=sdk_arguments(spec)["restart_policy"])
 
     def same(self, name: str, digest: str) -> bool:
         """Whether this very plan runs under this name already."""
@@ -216,7 +223,7 @@ def must_live(container: Container) -> None:
     """Raises NotReady, with the end of the log, when the container died or is being restarted."""
     container.reload()
     state = container.attrs["State"]
-    if state["Running"] and not container.attrs["RestartCount"] and not state.get("Restarting"):
+    if state["Running"]:
         return
     code = state.get("ExitCode")
     tail = container.logs(tail=_TAIL_LINES).decode(errors="replace").rstrip()

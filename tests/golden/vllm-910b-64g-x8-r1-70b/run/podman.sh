@@ -34,7 +34,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b1093e7570674428eebd417cb2c3e391fbec8506aca7736962d4fe5755252fc9 \
+  --label io.weighbridge.plan=a558c302c4800c2e7e26bde264ef01f132ab11552cd91cae18135c876ecad68c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-b1093e757067
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a558c302c480

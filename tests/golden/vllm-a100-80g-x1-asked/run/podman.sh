@@ -19,7 +19,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=830d19fe90d386652c6dc0125c930c83fea8911da47a9079bae35be05686eef8 \
+  --label io.weighbridge.plan=70137a62f8dcc5c7421561dfc5fce3194ab9493007c8f8d0f83cf4e08419c48a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-830d19fe90d3
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-70137a62f8dc

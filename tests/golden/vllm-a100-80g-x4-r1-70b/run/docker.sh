@@ -21,7 +21,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ad22731ac063d3fda0779c2f8ba9635824f1bcebe6ea269d1d9ae7615b654f6c \
+  --label io.weighbridge.plan=a338b8e4d7233354ae1b6f1c6eb3e46a7cd5031c58fccc2d7605ffa977642c4e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ad22731ac063
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-a338b8e4d723

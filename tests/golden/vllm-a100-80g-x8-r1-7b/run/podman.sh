@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f0fc3bd9ec92736e161e6ff0dcc1fb4438a6d9082f250974d3fc4f7ae00fc8de \
+  --label io.weighbridge.plan=5d776217164052a0c50e5422ab86e4a34ed3605b4308850384c0cbf67b249e0f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f0fc3bd9ec92
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-5d7762171640

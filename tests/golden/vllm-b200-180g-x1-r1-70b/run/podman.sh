@@ -19,7 +19,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=17f6b217c7a62854f5ca98922c38373c731136ce7b77fe48a0c8c72ebc2302ef \
+  --label io.weighbridge.plan=a53631398677083149f618657c785a0b9d2f4bcbcb0fed8bad31d9380c239ee5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-17f6b217c7a6
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-a53631398677

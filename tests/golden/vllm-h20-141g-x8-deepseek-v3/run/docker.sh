@@ -21,7 +21,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=7994615795d4f3f45a4b9a095a62c6db685d0ef64c2eccb93ef06501075988b3 \
+  --label io.weighbridge.plan=007ea9759657e963f1c6fa1d63c8db7d673cac0d2d94f998c281cbbea79888a1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-7994615795d4
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-007ea9759657

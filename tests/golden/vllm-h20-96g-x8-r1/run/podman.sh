@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=aa78839856942831c1b46825d228f6f47174a5fc0c6be1b46f7f379cd2f9ee0a \
+  --label io.weighbridge.plan=2060f7156b44ec5f305a82d8c6c2b21eaad6bcff187212eb819bac0258c7bfd3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-aa7883985694
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-2060f7156b44

@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=7187c283fef1c522de2981d2ffcc60e45398ff2e23adc82e727e3c5ff96c449f \
+  --label io.weighbridge.plan=30c3252fe917388964fd4537a447c8fa21bccf8be74c4c7239e6ee3eba32eef6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-7187c283fef1
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-30c3252fe917
