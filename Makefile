@@ -38,6 +38,10 @@ live: develop docker ## the tests on a real container alone
 demo-model: setup ## train the demo model again (minutes, CPU)
 	scripts/train_demo_model.sh
 
+.PHONY: calibrate
+calibrate: develop ## fit the overhead band to the rows in tests/calibration/rows; writes docs/planner.md
+	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
+
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml
 	scripts/lock.sh

@@ -100,7 +100,8 @@ def test_parsers_are_the_models_own(model: str, reasoning: str | None, tools: st
 
 def test_the_cpu_is_told_how_much_cache_to_take(catalog: Catalog) -> None:
     found = plan_for(catalog, "cpu", "qwen3-0.6b")
-    assert found.environment["VLLM_CPU_KVCACHE_SPACE"] == str(found.kv_space_gib)
+    said = found.engine_args[found.engine_args.index("--kv-cache-memory-bytes") + 1]
+    assert int(said) == found.kv_space_bytes == found.memory.per_rank[0].kv_gib_low * GIB
     assert "--gpu-memory-utilization" not in found.engine_args
     assert found.kv_cache_tokens is not None
     assert found.kv_cache_tokens.low == found.kv_cache_tokens.high
@@ -335,7 +336,7 @@ def test_a_plan_never_exceeds_what_there_is(order: Order, catalog: Catalog) -> N
         if rank.kv_gib_low:
             promised = rank.weights_gib + rank.overhead_gib_high + rank.kv_gib_low
             assert promised <= rank.budget_gib + 0.005
-            assert found.kv_space_gib or promised == pytest.approx(rank.budget_gib, abs=0.005)
+            assert found.kv_space_bytes or promised == pytest.approx(rank.budget_gib, abs=0.005)
     if found.kv_cache_tokens:
         low, high = found.kv_cache_tokens.low, found.kv_cache_tokens.high
         assert found.max_model_len <= low <= high

@@ -167,10 +167,10 @@ def overhead_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overh
     logits = _logits_gib(shape, split, stage, load, term)
     low = term.fixed_low_gib + several * term.tensor_parallel_low_gib + max(batch.low, logits.low)
     high = term.fixed_high_gib + several * term.tensor_parallel_high_gib
-    if several and load.compute_capability >= term.fused_all_reduce_from_capability:
-        high += term.fused_all_reduce_high_gib
     if load.eager:
         return Band(low, high + max(batch.high, logits.high))
+    if several and load.compute_capability >= term.fused_all_reduce_from_capability:  # a pass of the compiler
+        high += term.fused_all_reduce_high_gib
     high += term.graphs_experts_high_gib if shape.experts else term.graphs_high_gib
     return Band(low, high + max(batch.high, logits.high, _compile_gib(shape, split, load, term)))
 

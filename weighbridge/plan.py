@@ -10,14 +10,14 @@ from typing import Any
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, DoesNotFit, Unsupported, unknown
 from weighbridge.facts import Evidence, Model, Profile
-from weighbridge.memory import Load
+from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
 from weighbridge.precision import choose_precision
 from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
 
-_BASE_STEPS = 1  # raise it when effects/base.py changes what it puts into a base image
+_BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
 _CONTEXT_STEP = 256  # a context chosen by us is a round number
 _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
 
@@ -56,7 +56,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "eager": load.eager,
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
-        "kv_space_gib": weighing.kv_space_gib(layout.split) if family.kv_cache == "stated" else None,
+        "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_host_needs(family, layout, profile),
         "reasoning_parser": model.parsers.reasoning,
         "tool_call_parser": model.parsers.tool_call,

@@ -87,7 +87,7 @@ class Plan(Value, frozen=True, kw_only=True):
     eager: bool
     memory: Memory
     kv_cache_tokens: Span | None
-    kv_space_gib: int | None
+    kv_space_bytes: int | None
     shm_gib: float
     shm_mib: int
     ulimits: tuple[Ulimit, ...]

@@ -1,6 +1,6 @@
 """Runs to measure, as files to carry to a machine with cards: the rendered entrypoint, the plan, the model's shape.
 
-    python -m tests.calibration.prepare ORDERS.yaml OUT
+    PYTHONPATH=. python tests/calibration/prepare.py ORDERS.yaml OUT
 
 ORDERS.yaml: a list of {id, order, extra (arguments after the rendered ones)}. OUT/runs/<id>/ gets entrypoint.sh,
 plan.json, run.json and model/config.json; the tokenizer is the demo model's. Weights are not needed: the engine is
@@ -27,6 +27,7 @@ SILENT = {
     "hidden_act": "silu", "initializer_range": 0.02, "rms_norm_eps": 1e-6, "use_cache": True, "bos_token_id": 1,
     "eos_token_id": 2, "attention_dropout": 0.0, "rope_theta": 1000000.0,
 }  # fmt: skip
+PYTHON_TAG = 800  # beyond the demo tokenizer; a tool parser of the Llama models looks for this token
 EMPTY = b"\x02\0\0\0\0\0\0\0{}"  # a safetensors file of no tensors
 TYPES: dict[str, dict[str, Any]] = {
     "Qwen2ForCausalLM": {"model_type": "qwen2", "use_sliding_window": False},
@@ -50,8 +51,12 @@ def prepare(row: dict[str, Any], catalog: Catalog, out: Path) -> None:
     config = read_yaml(DATA / "models" / f"{plan.model}.yaml")["config"]
     kind = TYPES[config["architectures"][0]]
     (model / "config.json").write_text(json.dumps({**SILENT, **config, **kind}, indent=1), encoding="utf-8")
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(DATA / "models" / "weighbridge-demo" / name, model)
+    demo = DATA / "models" / "weighbridge-demo"
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(demo / name, model)
+    tokenizer = json.loads((demo / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": PYTHON_TAG, "content": "<|python_tag|>"})
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     (model / "model.safetensors").write_bytes(EMPTY)  # the entrypoint asks for weights; the dummy loader reads none
     run = {"id": row["id"], "cards": plan.cards, "path": plan.model_path, "extra": row.get("extra", [])}
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")

@@ -34,7 +34,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a558c302c4800c2e7e26bde264ef01f132ab11552cd91cae18135c876ecad68c \
+  --label io.weighbridge.plan=548187e99e0798e1df034321309380830114b9f96153ee780e1159d86a05d310 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a558c302c480
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-548187e99e07

@@ -50,7 +50,7 @@ exec vllm serve /models/qwq-32b \
   --tensor-parallel-size 2 \
   --pipeline-parallel-size 1 \
   --data-parallel-size 1 \
-  --max-model-len 35072 \
+  --max-model-len 35584 \
   --max-num-seqs 256 \
   --max-num-batched-tokens 2048 \
   --gpu-memory-utilization 0.92 \

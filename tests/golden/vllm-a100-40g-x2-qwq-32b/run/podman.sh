@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=1fa46ea68c5faef9990b97ef35fe11958849439919f44dd415e2c6e0e5e177b7 \
+  --label io.weighbridge.plan=935fb0f90aca51beedeb08b5cdb8cddb06357b9b5d805c580291badbca8dd6bb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-1fa46ea68c5f
+  weighbridge/vllm:a100-40g-x2-qwq-32b-935fb0f90aca

@@ -19,7 +19,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=70137a62f8dcc5c7421561dfc5fce3194ab9493007c8f8d0f83cf4e08419c48a \
+  --label io.weighbridge.plan=db6a01331be018bfbe7078c5b073335da68bb1fbfbba85f404a5ed0337c3b1c3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-70137a62f8dc
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-db6a01331be0

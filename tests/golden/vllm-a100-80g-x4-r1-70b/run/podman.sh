@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a338b8e4d7233354ae1b6f1c6eb3e46a7cd5031c58fccc2d7605ffa977642c4e \
+  --label io.weighbridge.plan=86a52b77e6192379de0d45798a4e51411ff57215216a44886e81504a265e55ea \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-a338b8e4d723
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-86a52b77e619

@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5d776217164052a0c50e5422ab86e4a34ed3605b4308850384c0cbf67b249e0f \
+  --label io.weighbridge.plan=8817d065a8eebe279673bbad2159e03a62c9c0f3c967f790de01268254fd97fe \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-5d7762171640
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-8817d065a8ee

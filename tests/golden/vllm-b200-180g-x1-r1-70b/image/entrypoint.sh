@@ -50,7 +50,7 @@ exec vllm serve /models/deepseek-r1-distill-llama-70b \
   --tensor-parallel-size 1 \
   --pipeline-parallel-size 1 \
   --data-parallel-size 1 \
-  --max-model-len 97536 \
+  --max-model-len 98048 \
   --max-num-seqs 256 \
   --max-num-batched-tokens 8192 \
   --gpu-memory-utilization 0.92 \

@@ -19,7 +19,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a53631398677083149f618657c785a0b9d2f4bcbcb0fed8bad31d9380c239ee5 \
+  --label io.weighbridge.plan=2bd481dce528cb6d1897376984a36adf5127c98c77b388560725cdbd58615b3e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-a53631398677
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-2bd481dce528

@@ -16,7 +16,7 @@ podman run \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=591a748a819e957f8870fafc720a8b554c7d70b6f13b39c5f68a41712d2f59cd \
+  --label io.weighbridge.plan=b4d66770fa92accbb5d9ed425e4e95d02c75043dc51125adfec9d878b4fbd031 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  weighbridge/vllm:cpu-weighbridge-demo-591a748a819e
+  weighbridge/vllm:cpu-weighbridge-demo-b4d66770fa92

@@ -23,7 +23,6 @@ export TRANSFORMERS_OFFLINE=1
 export USER=engine
 export VLLM_CACHE_ROOT=/tmp/home/.cache/vllm
 export VLLM_CONFIG_ROOT=/tmp/home/.config/vllm
-export VLLM_CPU_KVCACHE_SPACE=1
 export VLLM_NO_USAGE_STATS=1
 export VLLM_TARGET_DEVICE=cpu
 export XDG_CACHE_HOME=/tmp/home/.cache
@@ -53,5 +52,6 @@ exec /opt/engine/bin/python -m vllm.entrypoints.openai.api_server --model /model
   --max-model-len 1024 \
   --max-num-seqs 16 \
   --max-num-batched-tokens 2048 \
+  --kv-cache-memory-bytes 1073741824 \
   --enforce-eager \
   "$@"

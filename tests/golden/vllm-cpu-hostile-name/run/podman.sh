@@ -16,7 +16,7 @@ podman run \
   --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=3f9e50bb029b8bb6a421fc847ef2b654cdd1c27d5aee9b92b69dd33d1c98bc54 \
+  --label io.weighbridge.plan=bdce6188fe850d18acfe112817547ffb2f888b1ff61e810a46d46b8ba0a2b7cb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  weighbridge/vllm:cpu-it-s-a-model-id-3f9e50bb029b
+  weighbridge/vllm:cpu-it-s-a-model-id-bdce6188fe85

@@ -21,7 +21,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f2e41f41b74f9519dfbd4fab9117bdeefd58be58dd5552b79862177946a378be \
+  --label io.weighbridge.plan=d01d165ad51002f5fc352805ef2d174443db402e2453476f0775d1d823b4b109 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-f2e41f41b74f
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d01d165ad510

@@ -21,7 +21,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=007ea9759657e963f1c6fa1d63c8db7d673cac0d2d94f998c281cbbea79888a1 \
+  --label io.weighbridge.plan=34fb6f6448775a497f5f107fe8c2fe5ab5df3b00e4dadfd91c965ae364ad82b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-007ea9759657
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-34fb6f644877

@@ -50,7 +50,7 @@ exec vllm serve /models/deepseek-r1 \
   --tensor-parallel-size 8 \
   --pipeline-parallel-size 1 \
   --data-parallel-size 1 \
-  --max-model-len 29696 \
+  --max-model-len 44800 \
   --max-num-seqs 256 \
   --max-num-batched-tokens 8192 \
   --gpu-memory-utilization 0.92 \

@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=2060f7156b44ec5f305a82d8c6c2b21eaad6bcff187212eb819bac0258c7bfd3 \
+  --label io.weighbridge.plan=eae91d30ffc3b61188ec5c35dcaccdf822708982e306b0e6f7e5b45097c69a83 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-2060f7156b44
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-eae91d30ffc3

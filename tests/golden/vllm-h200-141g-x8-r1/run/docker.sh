@@ -21,7 +21,7 @@ docker run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=30c3252fe917388964fd4537a447c8fa21bccf8be74c4c7239e6ee3eba32eef6 \
+  --label io.weighbridge.plan=431ac8a6babe1fe583ebbc3ad62348569f56cebd467e4cace9bad97c924700c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-30c3252fe917
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-431ac8a6babe

@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5bae4c90efb53564ca57f77cd85b7a2a310c884e524c6d2c6a8615cf96f3703e \
+  --label io.weighbridge.plan=60ff939123d23ba57c177f01a37f7e9e86312183737840cab38d4e3b8a7b0d71 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5bae4c90efb5
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-60ff939123d2

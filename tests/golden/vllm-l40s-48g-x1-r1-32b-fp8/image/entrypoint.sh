@@ -51,7 +51,7 @@ exec vllm serve /models/deepseek-r1-distill-qwen-32b \
   --tensor-parallel-size 1 \
   --pipeline-parallel-size 1 \
   --data-parallel-size 1 \
-  --max-model-len 55040 \
+  --max-model-len 55552 \
   --max-num-seqs 256 \
   --max-num-batched-tokens 2048 \
   --gpu-memory-utilization 0.92 \

@@ -19,7 +19,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=3bd07bbb1b838e9a6bfba8d4e83566e0601c86df3f33d77020175551b4ab1f35 \
+  --label io.weighbridge.plan=2ab8b790c5cd3f26c69df79268cbfa2a83c4a0b4ccd3cdeb4e3d69782b57e24e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-3bd07bbb1b83
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2ab8b790c5cd

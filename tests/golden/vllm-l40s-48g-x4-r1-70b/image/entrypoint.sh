@@ -50,7 +50,7 @@ exec vllm serve /models/deepseek-r1-distill-llama-70b \
   --tensor-parallel-size 2 \
   --pipeline-parallel-size 2 \
   --data-parallel-size 1 \
-  --max-model-len 82176 \
+  --max-model-len 83200 \
   --max-num-seqs 256 \
   --max-num-batched-tokens 2048 \
   --gpu-memory-utilization 0.92 \

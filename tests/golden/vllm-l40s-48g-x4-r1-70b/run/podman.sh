@@ -21,7 +21,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=936863c933ae23bb745939d44c3a79ec9dd53a766cf5fcf946a046aab56bea60 \
+  --label io.weighbridge.plan=28fa3129ebee24703fb283f0ca39da22a2f2fbc36fcd5b38a5ad3e68f568ed9c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-936863c933ae
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-28fa3129ebee

@@ -19,7 +19,7 @@ podman run \
   --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=1d2092e610a461891f20f20dd678484d997897e9d20ea07917757df5ce961da1 \
+  --label io.weighbridge.plan=3de2cd3ce3e76464a6f4e29bc74179b9ece7c63d6ab3656818402b1292177fd0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-1d2092e610a4
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-3de2cd3ce3e7
