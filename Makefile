@@ -2,19 +2,22 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+.NOTPARALLEL: # each goal's parts stand in the order in which they are needed
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 .PHONY: appliance
-appliance: setup docker ## install what is missing, build the CPU appliance, start it, ask it real questions
+appliance: PARTS = python docker
+appliance: missing setup docker ## install what is missing, build the CPU appliance, start it, ask it real questions
 	@$(BIN)/invoke run
 	@$(BIN)/invoke smoke --name weighbridge-demo
 	@echo "see it: $(BIN)/invoke status    stop it: $(BIN)/invoke stop"
 
 .PHONY: test
-test: develop docker ## every test, those on a real container too; installs what they need
+test: PARTS = python docker tools
+test: missing develop docker ## every test, those on a real container too; installs what they need
 	@scripts/install-missing.sh tools
 	$(BIN)/pytest --live
 
@@ -49,6 +52,10 @@ lock: develop ## the dependencies' lock files anew, from pyproject.toml
 .PHONY: wheel
 wheel: develop ## the installable package, in dist/
 	$(BIN)/python -m hatchling build -t wheel
+
+.PHONY: missing
+missing:
+	@[ -z "$${WEIGHBRIDGE_NO_INSTALL:-}" ] || scripts/install-missing.sh $(PARTS)
 
 .PHONY: docker
 docker: ## a Docker engine that answers: installed and started when there is none

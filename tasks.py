@@ -24,7 +24,14 @@ def planned(values: dict[str, Any]) -> tuple[Any, Any]:
     catalog = library(values)
     order = read_order({n: values.get(n) for n in ORDER})
     config = values.get("model_config")
-    return catalog, make_plan(order, catalog, catalog.model_from_config(order.model, Path(config)) if config else None)
+    model = catalog.model_from_config(order.model, Path(config)) if config else None
+    frame = [w for n in ("model_config", "catalog") if values.get(n) for w in (f"--{n.replace('_', '-')}", values[n])]
+    return catalog, make_plan(order, catalog, model, frame)
+
+
+def model_of(values: dict[str, Any], catalog: Any, name: str) -> Any:
+    config = values.get("model_config")
+    return catalog.model_from_config(name, Path(config)) if config else catalog.model(name)
 
 
 def folders() -> Any:
@@ -122,8 +129,10 @@ def build(json: bool, dry_run: bool, **values: Any) -> None:
 
     catalog, found = planned(values)
     if dry_run:
-        tag = image_tag(found, render_image(found, catalog).digest)
-        return show({"image": tag, "built": False}, lambda: f"would build {tag} from {found.base_image}", json)
+        digest = render_image(found, catalog).digest
+        tag, there = image_tag(found, digest), appliance.is_built(digest)
+        words = f"nothing to do: {tag} is there" if there else f"would build {tag} from {found.base_image}"
+        return show({"image": tag, "built": False, "present": there}, lambda: words, json)
     built = appliance.build(found, catalog, Host(), folders(), say)
     words = f"built {built.tag}" if built.new else f"nothing to do: {built.tag} is there"
     show({"image": built.tag, "built": built.new, "seconds": round(built.seconds, 2)}, lambda: words, json)
@@ -134,8 +143,9 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
     from weighbridge.effects.docker import Host
-    from weighbridge.effects.weights import check_weights
+    from weighbridge.effects.weights import check_model, check_weights
     from weighbridge.render import spelling
+    from weighbridge.report import reasons_text
 
     catalog, found = planned(values)
     started = spec(values, catalog, found)
@@ -143,13 +153,12 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         text = spelling(values["print"], found, started, catalog)
         return show({"spelling": values["print"], "text": text}, lambda: text.rstrip("\n"), json)
     if dry_run:
-        return show(
-            {"run": started, "started": False},
-            lambda: f"would run:\n{spelling('docker', found, started, catalog)}",
-            json,
-        )
+        text = f"would run:\n{spelling('docker', found, started, catalog)}\n{reasons_text(started)}"
+        return show({"run": started, "started": False}, lambda: text, json)
     probe.check_cards(catalog.profile(found.profile))
-    check_weights(Path(started.mounts[0].source))
+    weights = weights_of(values, catalog, found)
+    check_weights(weights)
+    check_model(weights, found.model, model_of(values, catalog, found.model).shape, catalog)
     result = appliance.run(found, started, catalog, Host(), folders(), say)
     words = "answers already" if result.ready_seconds is None else f"answers after {result.ready_seconds:.0f} s"
     show(result, lambda: f"{result.name} {words}: {result.url}\nprove it: invoke smoke --name {result.name}", json)
@@ -220,7 +229,7 @@ def stop(name: str | None, seconds: str, dry_run: bool, json: bool, **values: An
     show({"stopped": [] if dry_run else names, "found": names}, lambda: "\n".join(names), json)
 
 
-@verb({"cache": (False, "also the downloaded wheels, the base images and the cache volume")}, DRY, JSON)
+@verb({"cache": (False, "also the downloaded wheels, the base images and unused cache volumes")}, DRY, JSON)
 def clean(cache: bool, dry_run: bool, json: bool) -> None:
     """Remove built images and rendered folders. Appliances that run are not touched."""
     from weighbridge.effects.clean import clean as sweep

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian or Ubuntu machine, and says so before it does it.
-#   scripts/install-missing.sh python|docker|tools …     WEIGHBRIDGE_NO_INSTALL=1: only say, and fail when something is missing
+#   scripts/install-missing.sh python|docker|tools …
+# WEIGHBRIDGE_NO_INSTALL=1: install and start nothing, say all that is missing, exit 1 when something is.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$1" >&2; }
@@ -9,10 +10,20 @@ fail() { printf 'error: %s\n  %s\n' "$1" "$2" >&2; exit 1; }
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo)
 updated=
+only_say=${WEIGHBRIDGE_NO_INSTALL:-}
+missing=0
+
+lacks() { # lacks WHAT HOW
+  say "missing: $1: $2"
+  missing=$((missing + 1))
+}
 
 install() {
+  if [ -n "$only_say" ]; then
+    lacks "$*" "apt-get install $*"
+    return
+  fi
   say "installing $* with apt-get"
-  [ -z "${WEIGHBRIDGE_NO_INSTALL:-}" ] || fail "$* missing, and WEIGHBRIDGE_NO_INSTALL is set" "apt-get install $*"
   command -v apt-get >/dev/null || fail "$* missing, and there is no apt-get here" "install $* with your distribution's tool"
   if [ -z "$updated" ]; then
     "${as_root[@]}" apt-get update -qq >&2 || say "apt-get update failed; going on with the lists at hand"
@@ -36,6 +47,7 @@ python() {
 need_python() {
   python >/dev/null && return
   install python3 python3-venv
+  [ -z "$only_say" ] || return 0
   python >/dev/null && return
   install python3.11 python3.11-venv # Ubuntu 22.04's own python3 is older
   python >/dev/null || fail "no Python 3.11 or later" "install one, then run this again"
@@ -46,18 +58,34 @@ docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 need_docker() {
   command -v mmdebstrap >/dev/null || install mmdebstrap # makes the base image where no registry answers
   docker_answers && return
-  if [ -z "${DOCKER_HOST:-}" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
-    fail "the Docker engine is there, and $(id -un) may not use it" "sudo usermod -aG docker $(id -un), then log in again"
-  fi
+  check_socket || return 0
   PATH=$PATH:/usr/sbin:/sbin
   if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     install docker.io
+    [ -z "$only_say" ] || return 0
+    check_socket # the installation has started it
   fi
-  start_docker
+  docker_answers || start_docker
+}
+
+# A socket that is there and closed to this user will not open by waiting.
+check_socket() {
+  local socket=${DOCKER_HOST:-unix:///var/run/docker.sock} way
+  socket=${socket#unix://}
+  if [ ! -S "$socket" ] || [ -w "$socket" ]; then
+    return 0
+  fi
+  way="sudo usermod -aG docker $(id -un) && newgrp docker"
+  [ -n "$only_say" ] || fail "the Docker engine is there, and $(id -un) is not in its group yet" "$way   # and then this again"
+  lacks "the right of $(id -un) to use the Docker engine" "$way"
+  return 1
 }
 
 start_docker() {
-  [ -z "${WEIGHBRIDGE_NO_INSTALL:-}" ] || fail "no Docker engine answers, and WEIGHBRIDGE_NO_INSTALL is set" "start dockerd"
+  if [ -n "$only_say" ]; then
+    lacks "a Docker engine that answers" "systemctl start docker"
+    return
+  fi
   if [ -d /run/systemd/system ]; then
     say "starting the Docker engine: systemctl start docker"
     "${as_root[@]}" systemctl start docker || true
@@ -70,11 +98,9 @@ start_docker() {
   fi
   for _ in $(seq 60); do
     docker_answers && return
+    check_socket
     sleep 1
   done
-  if [ "$(id -u)" -ne 0 ]; then
-    fail "the Docker engine does not answer $(id -un)" "sudo usermod -aG docker $(id -un), then log in again"
-  fi
   fail "the Docker engine did not answer within 60 s" "see ${log:-journalctl -u docker}"
 }
 
@@ -91,3 +117,6 @@ for part in "$@"; do
     *) fail "$0 knows python, docker, tools; not $part" "$0 python docker" ;;
   esac
 done
+if [ "$missing" -ne 0 ]; then
+  fail "$missing missing, and WEIGHBRIDGE_NO_INSTALL is set" "install what is listed above, or unset WEIGHBRIDGE_NO_INSTALL"
+fi

@@ -56,13 +56,15 @@ def cases() -> list[Case]:
     return [read_case(path.parent) for path in sorted(GOLDEN.glob("*/order.yaml"))]
 
 
-def spec_of(plan: Plan, catalog: Catalog, port: int = PORT) -> RunSpec:
+def spec_of(
+    plan: Plan, catalog: Catalog, port: int = PORT, *, name: str | None = None, weights: str | None = None
+) -> RunSpec:
     """The RunSpec of a plan, its weights in /srv/models/<slug>."""
     engine = catalog.engine(plan.engine).families[plan.family]
     family = catalog.profile(plan.profile).family
     digest = render_image(plan, catalog).digest
-    weights = f"/srv/models/{slug(plan.model)}"
-    return run_spec(plan, family, engine, digest=digest, weights=weights, name=container_name(plan), port=port)
+    folder = weights or f"/srv/models/{slug(plan.model)}"
+    return run_spec(plan, family, engine, digest=digest, weights=folder, name=name or container_name(plan), port=port)
 
 
 @cache

@@ -18,7 +18,8 @@ from invoke.program import Program
 from support import ROOT
 
 import tasks
-from weighbridge.cli import ORDER
+from weighbridge.cli import NAME, ORDER, RUN
+from weighbridge.effects import appliance
 
 LLAMA = "deepseek-r1-distill-llama-70b"
 VERBS = ["build", "clean", "engines", "logs", "models", "plan", "profiles", "render", "run", "smoke", "status", "stop"]
@@ -141,7 +142,7 @@ def test_a_model_by_its_config(inv: Any) -> None:
         (["--sequences", "0"], "--sequences 0 is less than 1", "--sequences 16"),
         (["--batched-tokens", "x"], "--batched-tokens 'x' is not a whole number", "--batched-tokens 8"),
         (["--tensor-parallel", "0"], "--tensor-parallel 0 is less than 1", "--tensor-parallel 1"),
-        (["--tensor-parallel", "2"], "2 x 1 x 1 = 2 cards; cpu has 1", "cpu can take --tensor-parallel 1"),
+        (["--tensor-parallel", "2"], "2 x 1 x 1 = 2 cards; cpu has 1", "try --tensor-parallel 1"),
         (["--dtype", "bf16"], "--dtype 'bf16' is none of bfloat16", "--dtype"),
         (["--kv-dtype", "fp4"], "--kv-dtype 'fp4' is none of auto", "--kv-dtype takes: auto"),
         (["--quantization", "fp8"], "this engine quantizes nothing", "leave --quantization out"),
@@ -251,9 +252,52 @@ def test_render_writes_what_it_lists(inv: Any, tmp_path: Path) -> None:
     words = ["render", "--profile", "l40s-48g-x4", "--model", LLAMA, "--output", "out", "--json"]
     found = inv(*words).data
     assert found["written"]
-    assert sorted(str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()) == found["files"]
+    written = {str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert written == {*found["files"], "out/.weighbridge"}
     assert os.access(tmp_path / "out" / "image" / "entrypoint.sh", os.X_OK)
     assert inv(*words, "--dry-run").data["written"] is False
+
+
+def test_render_leaves_a_folder_of_somebody_elses_alone(inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("years of work", encoding="utf-8")
+    found = refused(inv("render", "--model", "qwen3-0.6b", "--output", "thesis"))
+    assert found[0] == "thesis: holds 1 files or folders that Weighbridge did not write"
+    assert found[1].startswith("choose another: --output FOLDER")
+    assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
+
+
+def test_a_folder_that_cannot_be_made_is_two_lines(inv: Any) -> None:
+    said = inv("render", "--model", "qwen3-0.6b", "--output", "/proc/nope/x")
+    assert said.code == 1
+    assert said.err.startswith("error: /proc/nope/x: ")
+    assert len(said.err.splitlines()) == 2
+
+
+def test_a_dry_run_says_why_the_container_starts_so(inv: Any) -> None:
+    said = inv("run", "--dry-run", "--profile", "l40s-48g-x4", "--model", LLAMA)
+    line, reasons = said.out.split("\nbecause\n")
+    assert line.startswith("would run:\ndocker run")
+    assert "  pids: a bound on runaway processes" in reasons
+    assert "  /tmp: " in reasons
+
+
+@pytest.mark.parametrize(
+    ("there", "words"), [(True, "nothing to do: weighbridge/"), (False, "would build weighbridge/")]
+)
+def test_a_dry_build_looks_whether_the_image_is_there(
+    there: bool, words: str, inv: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appliance, "is_built", lambda digest: there)
+    assert inv("build", "--dry-run", "--model", "qwen3-0.6b").out.startswith(words)
+    assert inv("build", "--dry-run", "--model", "qwen3-0.6b", "--json").data["present"] is there
+
+
+def test_weights_of_another_model_are_refused_before_anything_starts(inv: Any) -> None:
+    folder = ROOT / "models" / "weighbridge-demo"
+    message, hint = refused(inv("run", "--model", "qwen3-0.6b", "--weights", str(folder)))
+    assert message.startswith(f"{folder}: not the weights of qwen3-0.6b: hidden_size ")
+    assert hint == f"plan what is there: --model NAME --model-config {folder}"
 
 
 def test_a_gpu_profile_here_is_refused_by_a_check(inv: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -282,6 +326,12 @@ def test_every_verb_has_help_and_takes_no_positionals(verb: str, inv: Any) -> No
     assert "none" not in said.out.split("Docstring:")[1].split("Options:")[0]
 
 
+def test_the_default_of_a_name_is_what_it_is() -> None:
+    """A verb that starts one names it after the model; the others take the one that is here."""
+    assert "the only one that is here" in NAME["name"][1]
+    assert "from the model" in RUN["name"][1]
+
+
 def test_the_order_has_help_with_units_and_defaults() -> None:
     assert [name for name, (_, words) in ORDER.items() if not words] == []
     silent = {"eager", "compiled", "model_config", "catalog"}
@@ -307,7 +357,60 @@ def test_listing_the_verbs_loads_nothing_heavy(heavy: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_installed_command_has_the_same_verbs() -> None:
-    words = [sys.executable, "-m", "weighbridge", "--list"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert [v for v in VERBS if f"\n  {v} " not in done.stdout] == []
+# --- the installed command -----------------------------------------------------------------------------
+
+
+def installed(*words: str) -> Said:
+    done = subprocess.run(
+        [sys.executable, "-m", "weighbridge", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["plan", "--modle", "x"], "no flag called '--modle'", "did you mean --model? see them all with: weighbridge "),
+        (["paln"], "no verb called 'paln'", "did you mean plan? see them all with: weighbridge --list"),
+        (["plan", "cpu"], "no verb called 'cpu'", "see them all with: weighbridge --list"),
+        (["--help", "paln"], "no verb called 'paln'", "did you mean plan?"),
+        (["plan", "--model"], "Flag <Argument: model> needed value", "weighbridge plan --help"),
+    ],
+)
+def test_what_is_no_flag_and_no_verb_is_two_lines(words: list[str], message: str, hint: str) -> None:
+    found = refused(installed(*words))
+    assert found[0].startswith(message)
+    assert hint in found[1]
+
+
+def test_what_is_no_flag_is_json_where_json_was_asked_for() -> None:
+    said = installed("plan", "--json", "--modle", "x")
+    assert said.code == 2
+    assert said.data["error"] == "no flag called '--modle'"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built and installed into a folder of its own."""
+    made, target = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(made)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = made.glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*pip, str(wheel)], capture_output=True, check=True)
+    return target
+
+
+def test_the_package_works_away_from_its_repository(package: Path, tmp_path: Path) -> None:
+    def call(*words: str) -> str:
+        plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package)}
+        command = [sys.executable, "-m", "weighbridge", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert [v for v in VERBS if f"\n  {v} " not in call("--list")] == []
+    assert json.loads(call("plan", "--json"))["model"] == "weighbridge-demo"
+    assert "a100-80g" in call("profiles")
+    assert f"source={package}/weighbridge/_data/models/" in call("run", "--print", "docker"), "the weights travel along"
+    assert list(tmp_path.iterdir()) == []

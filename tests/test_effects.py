@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
+from weighbridge.effects.appliance import Folders
 from weighbridge.effects.base import mirror_lines
-from weighbridge.effects.chat import Target, smoke, wait_ready
+from weighbridge.effects.chat import Target, local, smoke, wait_ready
+from weighbridge.effects.clean import clean
 from weighbridge.effects.target import target_of
-from weighbridge.effects.weights import check_weights
-from weighbridge.effects.wheels import read_lock, target_flags
+from weighbridge.effects.weights import check_model, check_weights
+from weighbridge.effects.wheels import fetch_wheels, read_lock, target_flags
 from weighbridge.errors import BadFile, BadValue, HostError, NotReady, Unsupported
 from weighbridge.facts import Expectation, SmokeFacts
 from weighbridge.types import File, SmokeReport
@@ -30,7 +33,9 @@ from weighbridge.types import File, SmokeReport
 
 
 def tree(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
+    """The files, but for the mark that every folder of ours has."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != disk.MARKER]
+    return {str(p.relative_to(folder)): p.read_text(encoding="utf-8") for p in files}
 
 
 def test_a_folder_holds_exactly_what_was_written(tmp_path: Path) -> None:
@@ -48,6 +53,73 @@ def test_large_files_are_linked_not_copied(tmp_path: Path) -> None:
     wheel.write_text("wheel", encoding="utf-8")
     disk.write_folder(tmp_path / "out", {"a": File(text="1")}, {"wheels/x.whl": wheel})
     assert (tmp_path / "out" / "wheels" / "x.whl").samefile(wheel)
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "thesis"
+    theirs.mkdir()
+    (theirs / "chapter1.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(BadValue) as caught:
+        disk.write_folder(theirs, {"a": File(text="1")})
+    assert caught.value.message == f"{theirs}: holds 1 files or folders that Weighbridge did not write"
+    assert caught.value.hint.startswith("choose another: --output FOLDER")
+    assert tree(tmp_path) == {"thesis/chapter1.tex": "years of work"}
+
+
+def test_a_file_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    with pytest.raises(BadValue):
+        disk.write_folder(tmp_path / "notes", {"a": File(text="1")})
+    assert tree(tmp_path) == {"notes": "mine"}
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    disk.write_folder(tmp_path / "out", {"a": File(text="1")})
+    assert tree(tmp_path) == {"out/a": "1"}
+
+
+def test_a_place_that_cannot_be_is_two_lines() -> None:
+    with pytest.raises(HostError) as caught:
+        disk.write_folder(Path("/proc/nope/x"), {"a": File(text="1")})
+    assert caught.value.message.startswith("/proc/nope/x: ")
+    with pytest.raises(HostError):
+        disk.write_file(Path("/proc/nope/x"), "1")
+
+
+# --- clean ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """A build folder and a cache in which other people keep things too."""
+    found = Folders(tmp_path / "build", tmp_path / "cache")
+    disk.write_folder(found.build / "ours", {"a": File(text="1")})
+    for path in ("build/theirs/x", "build/log", "cache/theirs/x", "cache/wheels/x.whl", "cache/train/bin/python"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("1", encoding="utf-8")
+    return found
+
+
+class NoImages:
+    """A Docker engine with nothing on it."""
+
+    def appliances(self) -> list[Any]:
+        return []
+
+    images = bases = idle_volumes = appliances
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_cleaning_removes_what_was_written_and_nothing_beside_it(cache: bool, folders: Folders, tmp_path: Path) -> None:
+    host: Any = NoImages()
+    before = tree(tmp_path)
+    found = clean(host, folders, cache=cache, dry_run=True)
+    assert tree(tmp_path) == before
+    assert clean(host, folders, cache=cache, dry_run=False) == found
+    gone = {"build/ours", *(("cache/wheels", "cache/train") if cache else ())}
+    assert set(found) == {str(tmp_path / name) for name in gone}
+    assert tree(tmp_path) == {n: t for n, t in before.items() if not n.startswith(tuple(gone))}
 
 
 def test_a_failure_leaves_the_old_folder_whole(tmp_path: Path) -> None:
@@ -294,6 +366,63 @@ def test_a_shard_without_a_header_is_refused(header: bytes, tmp_path: Path) -> N
         check_weights(tmp_path)
 
 
+def indexed(folder: Path, *names: str) -> None:
+    text = json.dumps({"weight_map": {f"layer.{i}": name for i, name in enumerate(names)}})
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+
+
+def test_a_shard_that_the_index_names_and_nobody_fetched_is_missed(tmp_path: Path) -> None:
+    model_folder(tmp_path)
+    indexed(tmp_path, "model.safetensors")
+    check_weights(tmp_path)
+    indexed(tmp_path, "model.safetensors", "x-2.safetensors", "x-4.safetensors", "x-3.safetensors")
+    with pytest.raises(BadFile) as caught:
+        check_weights(tmp_path)
+    assert caught.value.message == f"{tmp_path}: 3 of 4 shards are missing, the first is x-2.safetensors"
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"weight_map": []}', '{"weight_map": null}', "{}"])
+def test_an_index_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    (model_folder(tmp_path) / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadFile, match="names no files in weight_map"):
+        check_weights(tmp_path)
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    """As Hugging Face's cache keeps its snapshots; a container sees the folder alone."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "a snapshot"
+    blobs.mkdir()
+    model_folder(blobs)
+    snapshot.mkdir()
+    for path in blobs.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    with pytest.raises(BadFile) as caught:
+        check_weights(snapshot)
+    assert caught.value.message == f"{snapshot}: 2 files are links out of the folder, the first is config.json"
+    assert caught.value.hint == f"cp -rL '{snapshot}' NEW, then --weights NEW"
+
+
+def test_links_within_the_folder_pass(tmp_path: Path) -> None:
+    (model_folder(tmp_path) / "again.safetensors").symlink_to("model.safetensors")
+    check_weights(tmp_path)
+    whole = tmp_path.with_name("named")
+    whole.symlink_to(tmp_path)
+    check_weights(whole)
+    whole.unlink()
+
+
+def test_the_weights_of_another_model_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    config = json.loads((ROOT / "models" / "weighbridge-demo" / "config.json").read_text(encoding="utf-8"))
+    planned = catalog.model("weighbridge-demo").shape
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    check_model(tmp_path, "weighbridge-demo", planned, catalog)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 99}), encoding="utf-8")
+    with pytest.raises(BadFile) as caught:
+        check_model(tmp_path, "weighbridge-demo", planned, catalog)
+    wanted = f"not the weights of weighbridge-demo: num_hidden_layers 99, planned {planned.layers}"
+    assert caught.value.message == f"{tmp_path}: {wanted}"
+
+
 # --- wheels --------------------------------------------------------------------------------------------
 
 
@@ -318,6 +447,15 @@ def test_a_lock_without_version_or_hash_is_refused(line: str, tmp_path: Path) ->
         read_lock(lock)
     assert caught.value.message == f"{lock}: {line.split()[0]} has no exact version or no sha256"
     assert str(lock.with_suffix(".in")) in caught.value.hint
+
+
+def test_a_cache_that_cannot_be_made_is_two_lines(tmp_path: Path) -> None:
+    lock = tmp_path / "x.txt"
+    lock.write_text(f"a==1.0 --hash=sha256:{'1' * 64}\n", encoding="utf-8")
+    with pytest.raises(HostError) as caught:
+        fetch_wheels(lock, Path("/proc/nope"), python="3.11", say=lambda _: None)
+    assert caught.value.message.startswith("/proc/nope: ")
+    assert "WEIGHBRIDGE_CACHE=FOLDER" in caught.value.hint
 
 
 def test_the_locks_that_are_committed_can_be_read(catalog: Catalog) -> None:
@@ -428,6 +566,7 @@ class Engine:
         self.after_tool: dict[str, Any] = {"role": "assistant", "content": "It is sunny."}
         self.usage: dict[str, int] | None = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
         self.pieces = ["Par", "is."]
+        self.thoughts: list[str] = []
         self.done = True
         self.usage_in_stream = True
         self.unknown_model = 404
@@ -442,6 +581,8 @@ class Engine:
         return {"What is 17 + 25?": self.thought, "Weather in Paris?": self.call}.get(ask, self.plain)
 
     def events(self) -> Iterator[str]:
+        for thought in self.thoughts:
+            yield json.dumps({"choices": [{"delta": {"reasoning_content": thought}}]})
         for piece in self.pieces:
             yield json.dumps({"choices": [{"delta": {"content": piece}}]})
         if self.usage_in_stream:
@@ -616,6 +757,46 @@ def test_every_way_of_being_wrong_is_noticed(
     assert any(line.startswith(f"FAIL {check}: ") for line in lines)
 
 
+def test_a_stream_of_nothing_is_no_answer(engine: Engine, url: str) -> None:
+    """Nothing equals nothing: without facts, that alone would pass."""
+    engine.plain, engine.pieces = {"role": "assistant", "content": None, "reasoning": "hm"}, []
+    assert "neither an answer nor reasoning" in failed(ask(url, SmokeFacts(), special=False)[0])["stream"]
+    engine.thoughts = ["h", "m"]
+    assert ask(url, SmokeFacts(), special=False)[0].ok
+
+
+def test_a_tool_call_that_was_not_proven_is_not_claimed(engine: Engine, url: str) -> None:
+    report, _ = ask(url, SmokeFacts(chat=FACTS.chat, reasoning=FACTS.reasoning))
+    assert {c.id: c.detail for c in report.checks}["tool-call"] == "accepted tools; no call proven"
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> str:
+    proxy = f"http://127.0.0.1:{probe.free_port('127.0.0.1')}"
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return proxy
+
+
+def test_a_proxy_is_not_asked_for_this_machine(dead_proxy: str, engine: Engine, url: str, catalog: Catalog) -> None:
+    assert ask(url)[0].ok
+    assert target_of(None, url, catalog).model == "demo"
+    assert wait_ready(url, "/health", seconds=5, alive=lambda: None, progress=lambda _: None) >= 0
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:8000", True), ("http://127.9.9.9", True), ("http://localhost:1", True),
+        ("http://[::1]:8000", True), ("http://10.0.0.7:8000", False), ("https://models.example", False),
+    ],
+)  # fmt: skip
+def test_a_proxy_is_for_other_machines(url: str, here: bool) -> None:
+    assert local(url) is here
+
+
 def test_only_what_is_wrong_fails(engine: Engine, url: str) -> None:
     engine.done = False
     assert failed(ask(url)[0]).keys() == {"stream"}
@@ -669,6 +850,8 @@ def test_an_address_may_be_given_as_people_give_it(tail: str, engine: Engine, ur
 def test_an_address_that_is_none(catalog: Catalog) -> None:
     with pytest.raises(BadValue, match="is no http address"):
         target_of(None, "localhost:8000", catalog)
+    with pytest.raises(BadValue):
+        target_of(None, "http://127.0.0.1:web", catalog)
 
 
 @pytest.mark.parametrize("models", [{}, {"data": []}, {"data": None}, [1]])

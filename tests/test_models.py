@@ -209,3 +209,26 @@ def test_no_damage_raises_anything_but_a_refusal(
     else:
         refusals = []
     assert not any("\n" in line for line in refusals)
+
+
+@pytest.mark.parametrize(
+    ("stored", "bits", "floating", "group_size"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 8, True, None),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, 4, False, 128),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 8, False, None),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4, False, None),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": 128}}}}, 4, False, 128),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "group_0": {"weights": {"num_bits": 8, "type": "float"}}}}, 8, True, None),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "group_0": {"weights": {"num_bits": 8, "type": "int"}}}}, 8, False, None),
+    ],
+)  # fmt: skip
+def test_how_a_checkpoint_stores_its_weights(
+    stored: dict[str, Any], bits: float, floating: bool, group_size: int | None
+) -> None:
+    found = shape(DENSE, quantization_config=stored).quantization
+    assert found is not None
+    assert (found.bits, found.floating, found.group_size) == (bits, floating, group_size)

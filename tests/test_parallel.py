@@ -21,7 +21,7 @@ R1D = "deepseek-r1-distill-"
         (R1D + "qwen-32b", 16, 1, "40 attention heads do not divide by tensor parallel 16"),
         ("qwen3-8b", 3, 1, "32 attention heads do not divide by tensor parallel 3"),
         ("qwen3-8b", 1, 37, "36 layers are fewer than 37 pipeline stages"),
-        ("deepseek-r1", 32, 1, "a size of 2048 over tensor parallel 32 cuts through FP8 blocks of 128"),
+        ("deepseek-r1", 32, 1, "a size of 2048 over tensor parallel 32 cuts through the checkpoint's blocks of 128"),
     ],
 )
 def test_what_cannot_be_cut_says_why_with_the_numbers(model: str, tp: int, pp: int, why: str, catalog: Catalog) -> None:
@@ -74,13 +74,13 @@ def test_tensor_parallel_never_reaches_past_a_machine(catalog: Catalog) -> None:
     ("profile", "asked", "message", "hint"),
     [
         ("a100-80g-x8", {"tensor_parallel": 8}, "28 attention heads do not divide by tensor parallel 8",
-         "a100-80g-x8 can take --tensor-parallel 1, 2, 4"),
+         "try --tensor-parallel 4"),
         ("a100-80g-x4", {"tensor_parallel": 4, "pipeline_parallel": 2}, "4 x 2 x 1 = 8 cards; a100-80g-x4 has 4",
-         "a100-80g-x4 can take --tensor-parallel 1, 2, 4"),
+         "try --pipeline-parallel 1"),
         ("a100-80g-x4-n2", {"tensor_parallel": 7}, "tensor parallel 7 reaches past one machine of 4 cards",
-         "a100-80g-x4-n2 can take --tensor-parallel 1, 2, 4"),
+         "try --tensor-parallel 4"),
         ("a100-80g-x4", {"data_parallel": 5}, "1 x 1 x 5 = 5 cards; a100-80g-x4 has 4",
-         "a100-80g-x4 can take --tensor-parallel 1, 2, 4"),
+         "try --data-parallel 4"),
     ],
 )  # fmt: skip
 def test_what_is_asked_and_cannot_be(
@@ -100,9 +100,40 @@ def test_what_is_asked_and_can_be_is_done(catalog: Catalog) -> None:
 
 
 def test_cards_that_stay_idle_are_said(catalog: Catalog) -> None:
-    found = plan_for(catalog, "a100-80g-x8", R1D + "qwen-7b", data_parallel=2)
+    found = plan_for(catalog, "a100-80g-x8", R1D + "qwen-7b", tensor_parallel=1, pipeline_parallel=1, data_parallel=2)
     assert found.cards == 2
-    assert "6 cards stay idle: asked" in found.because
+    assert "6 cards stay idle" in found.because
+
+
+def test_fewer_replicas_are_wider_rather_than_idle(catalog: Catalog) -> None:
+    found = plan_for(catalog, "a100-80g-x8", R1D + "qwen-7b", data_parallel=2)
+    assert (found.tensor_parallel, found.data_parallel, found.cards) == (4, 2, 8)
+
+
+@pytest.mark.parametrize(("profile", "cut"), [("a100-80g-x4", (4, 1, 1)), ("h100-80g-x8", (4, 1, 2))])
+def test_less_context_asked_does_not_throw_the_cache_away(profile: str, cut: tuple[int, ...], catalog: Catalog) -> None:
+    """Smaller replicas would hold the 8192 tokens too, and together a fraction of what these hold."""
+    found = plan_for(catalog, profile, R1D + "llama-70b", context=8192)
+    assert (found.tensor_parallel, found.pipeline_parallel, found.data_parallel) == cut
+
+
+@pytest.mark.parametrize("model", ["qwen3-30b-a3b", "qwen3-235b-a22b"])
+def test_experts_are_divided_and_not_repeated(model: str, catalog: Catalog) -> None:
+    found = plan_for(catalog, "h200-141g-x8", model)
+    assert (found.tensor_parallel, found.data_parallel) == (8, 1)
+    with pytest.raises(Unsupported, match="data parallel 2: replicas of a mixture of experts work in step"):
+        plan_for(catalog, "h200-141g-x8", model, data_parallel=2)
+
+
+def test_every_machine_gets_the_same_number_of_ranks(catalog: Catalog) -> None:
+    with pytest.raises(Unsupported):
+        plan_for(catalog, "a100-80g-x8-n2", R1D + "qwen-7b", tensor_parallel=1, pipeline_parallel=1, data_parallel=3)
+
+
+def test_a_split_that_was_asked_for_is_called_so(catalog: Catalog) -> None:
+    found = plan_for(catalog, "l40s-48g-x4", R1D + "llama-70b", tensor_parallel=4)
+    assert "tensor parallel 4: asked" in found.because
+    assert any("tensor parallel 4 is wider than pcie carries well" in w for w in found.warnings)
 
 
 @pytest.mark.parametrize("flag", ["tensor_parallel", "pipeline_parallel", "data_parallel"])

@@ -9,7 +9,7 @@ import pytest
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused
-from weighbridge.facts import Shape
+from weighbridge.facts import Quantization, Shape
 from weighbridge.precision import Precision, choose_precision
 from weighbridge.types import Order
 
@@ -54,7 +54,7 @@ def test_what_is_served(
          "did you mean --dtype bfloat16?"),
         ("910b-64g", {"dtype": "float32"}, "--dtype 'float32' is none of bfloat16, float16",
          "did you mean --dtype float16?"),
-        ("a100-80g", {"dtype": "float32"}, "NVIDIA A100 SXM4 80 GB has no float32", "try --dtype bfloat16"),
+        ("a100-80g", {"kv_dtype": "fp8"}, "NVIDIA A100 SXM4 80 GB keeps no KV cache in fp8", "try --kv-dtype fp8_e5m2"),
         ("a100-80g", {"kv_dtype": "int4"}, "--kv-dtype 'int4' is none of auto, fp8, fp8_e4m3, fp8_e5m2",
          "--kv-dtype takes: auto, fp8, fp8_e4m3, fp8_e5m2"),
         ("910b-64g", {"kv_dtype": "fp8"}, "--kv-dtype 'fp8' is none of auto", "--kv-dtype takes: auto"),
@@ -87,7 +87,8 @@ def test_fp8_weights_do_not_load_everywhere(card: str, catalog: Catalog) -> None
     [
         ({"method": "awq", "bits": 4, "group_size": 128}, "awq-4bit"),
         ({"method": "gptq", "bits": 8}, "gptq-8bit"),  # integers, whatever the card does with FP8
-        ({"method": "compressed-tensors", "bits": 8}, "fp8"),
+        ({"method": "compressed-tensors", "bits": 8, "floating": True}, "fp8"),
+        ({"method": "compressed-tensors", "bits": 8}, "compressed-tensors-8bit"),
         ({"method": "fp8", "bits": 16}, "bfloat16"),
     ],
 )
@@ -101,3 +102,15 @@ def test_a_checkpoint_in_float32_is_served_in_sixteen_bits(catalog: Catalog) -> 
     found = chosen(catalog, "a100-80g", shape)
     assert found.dtype == "bfloat16"
     assert "the checkpoint's float32 is not what this card computes in" in found.because[0]
+
+
+def test_an_fp8_checkpoint_leaves_less_choice_for_the_cache(catalog: Catalog) -> None:
+    with pytest.raises(Refused, match="an FP8 checkpoint takes no KV cache in fp8_e5m2"):
+        chosen(catalog, "h100-80g", catalog.model("deepseek-r1").shape, kv_dtype="fp8_e5m2")
+
+
+def test_a_method_nobody_listed_is_refused(catalog: Catalog) -> None:
+    shape = catalog.model("qwen3-8b").shape
+    odd = msgspec.structs.replace(shape, quantization=Quantization(method="some-new-method", bits=16))
+    with pytest.raises(Refused, match="a some-new-method checkpoint does not load on"):
+        chosen(catalog, "h100-80g", odd)

@@ -15,7 +15,7 @@ from weighbridge.errors import UnknownName
 from weighbridge.facts import Mount
 from weighbridge.plan import slug
 from weighbridge.render import RUNTIMES, render_image, render_target, spelling
-from weighbridge.runspec import _mount, container_name, image_tag, line, sdk_arguments
+from weighbridge.runspec import _mount, api_body, container_name, image_tag, line
 from weighbridge.types import GIB, Plan, RunSpec
 
 RUNNABLE = [c for c in cases() if not c.name.endswith(("-refused", "-planned"))]
@@ -71,38 +71,47 @@ def spoken(made: Made, catalog: Catalog) -> dict[str, Any]:
 
 def test_the_docker_line_says_what_the_sdk_is_told(made: Made) -> None:
     found, rest = options(line(made.spec, "docker"))
-    sdk = sdk_arguments(made.spec)
-    assert rest == [sdk["image"]]
-    assert found["--name"] == [sdk["name"]]
-    assert found["--user"] == [sdk["user"]]
-    assert ("--detach" in found, "--read-only" in found, "--init" in found) == (True, sdk["read_only"], sdk["init"])
-    assert found["--cap-drop"] == sdk["cap_drop"]
-    assert found["--security-opt"] == sdk["security_opt"]
-    assert found["--pids-limit"] == [str(sdk["pids_limit"])]
-    policy = sdk["restart_policy"]
+    body = api_body(made.spec)
+    host = body["HostConfig"]
+    assert rest == [body["Image"]]
+    assert found["--name"] == [made.spec.name]
+    assert found["--user"] == [body["User"]]
+    assert ("--detach" in found, "--read-only" in found, "--init" in found) == (
+        True, host["ReadonlyRootfs"], host["Init"],
+    )  # fmt: skip
+    assert found["--cap-drop"] == host["CapDrop"]
+    assert found["--security-opt"] == host["SecurityOpt"]
+    assert found["--pids-limit"] == [str(host["PidsLimit"])]
+    assert found["--stop-timeout"] == [str(body["StopTimeout"])]
+    policy = host["RestartPolicy"]
     assert found["--restart"] == [f"{policy['Name']}:{policy['MaximumRetryCount']}"]
-    ((inner, (address, outer)),) = sdk["ports"].items()
-    assert found["--publish"] == [f"{address}:{outer}:{inner.removesuffix('/tcp')}"]
-    assert mib(found["--shm-size"][0]) * 1024**2 == sdk["shm_size"]
-    assert [f"{d}:{d}:rwm" for d in found.get("--device", [])] == sdk["devices"]
-    assert found.get("--group-add", []) == sdk["group_add"]
-    limits = {u["Name"]: str(u["Soft"]) for u in sdk["ulimits"]}
+    ((inner, (outer,)),) = host["PortBindings"].items()
+    assert found["--publish"] == [f"{outer['HostIp']}:{outer['HostPort']}:{inner.removesuffix('/tcp')}"]
+    assert list(body["ExposedPorts"]) == [inner]
+    assert mib(found["--shm-size"][0]) * 1024**2 == host["ShmSize"]
+    nodes = [(d, d, "rwm") for d in found.get("--device", [])]
+    assert nodes == [(d["PathOnHost"], d["PathInContainer"], d["CgroupPermissions"]) for d in host["Devices"]]
+    assert found.get("--group-add", []) == host["GroupAdd"]
+    limits = {u["Name"]: str(u["Soft"]) for u in host["Ulimits"]}
     assert pairs(found.get("--ulimit", [])) == limits
-    assert all(u["Soft"] == u["Hard"] for u in sdk["ulimits"])
-    assert dict(t.split(":", 1) for t in found["--tmpfs"]) == sdk["tmpfs"]
-    assert pairs(found.get("--env", [])) == sdk["environment"]
-    assert pairs(found["--label"]) == sdk["labels"]
+    assert all(u["Soft"] == u["Hard"] for u in host["Ulimits"])
+    assert dict(t.split(":", 1) for t in found["--tmpfs"]) == host["Tmpfs"]
+    assert found.get("--env", []) == body["Env"]
+    assert pairs(found["--label"]) == body["Labels"]
     known = SWITCHES | {
         "--name", "--user", "--cap-drop", "--security-opt", "--pids-limit", "--restart", "--publish", "--shm-size",
-        "--device", "--group-add", "--ulimit", "--tmpfs", "--env", "--label", "--mount", "--gpus", "--stop-timeout",
+        "--device", "--group-add", "--ulimit", "--tmpfs", "--env", "--label", "--stop-timeout",
     }  # fmt: skip
-    assert set(found) <= known, "a flag that no comparison looks at"
+    assert set(found) - known <= {"--mount", "--gpus"}, "a flag that neither this nor the next two comparisons look at"
+    assert "--network" not in found
+    assert host["NetworkMode"] == "default"
 
 
 def test_mounts_are_the_same_in_both(made: Made) -> None:
     found, _ = options(line(made.spec, "docker"))
     said = [(f["type"], f["source"], f["target"], "readonly" in f) for f in map(fields, found["--mount"])]
-    sdk = [(m["Type"], m["Source"], m["Target"], m.get("ReadOnly", False)) for m in sdk_arguments(made.spec)["mounts"]]
+    mounts = api_body(made.spec)["HostConfig"]["Mounts"]
+    sdk = [(m["Type"], m["Source"], m["Target"], m.get("ReadOnly", False)) for m in mounts]
     assert said == sdk
     assert said[0][3], "weights are read-only"
 
@@ -110,7 +119,7 @@ def test_mounts_are_the_same_in_both(made: Made) -> None:
 def test_cards_are_the_same_in_all(made: Made, catalog: Catalog) -> None:
     docker, _ = options(line(made.spec, "docker"))
     podman, _ = options(line(made.spec, "podman"))
-    sdk = sdk_arguments(made.spec)["device_requests"]
+    sdk = api_body(made.spec)["HostConfig"]["DeviceRequests"]
     compose = spoken(made, catalog)["services"]["engine"].get("deploy")
     if made.spec.device_request is None:
         assert "--gpus" not in docker
@@ -198,6 +207,11 @@ def test_nothing_is_opened_that_need_not_be(name: str, made: Made, catalog: Cata
 
 def test_every_choice_has_its_reason(made: Made) -> None:
     assert all(made.spec.reasons.values())
+    chosen = {
+        "device_request": made.spec.device_request is not None, "devices": bool(made.spec.devices),
+        "cache": bool(made.spec.volumes), "init": made.spec.init, "user": True, "stop": True,
+    }  # fmt: skip
+    assert {name: name in made.spec.reasons for name in chosen} == chosen, "a reason for what was not chosen"
     assert all(m.because for m in made.spec.mounts)
     assert all(t.because for t in made.spec.tmpfs)
 
@@ -232,6 +246,27 @@ def test_names_that_were_changed_are_kept_apart(catalog: Catalog) -> None:
     assert len(set(names)) == 4
     assert {slug(m) for m in ("a b", "a;b", "a-b", "x/a-b")} == {"a-b"}
     assert names[2] == "weighbridge-a-b"
+
+
+def test_two_appliances_share_no_volume(catalog: Catalog) -> None:
+    """What lies in it is executed."""
+    plan = plan_for(catalog, "l40s-48g-x1", "qwen3-8b")
+    one, two = spec_of(plan, catalog), spec_of(plan, catalog, name="other")
+    assert list(one.volumes) == ["weighbridge-cache-weighbridge-qwen3-8b"]
+    assert list(two.volumes) == ["weighbridge-cache-other"]
+
+
+def test_the_label_tells_containers_apart_and_not_their_names(catalog: Catalog) -> None:
+    plan = plan_for(catalog, "l40s-48g-x1", "qwen3-8b")
+    plain = spec_of(plan, catalog)
+    same = [spec_of(plan, catalog, port=9000), spec_of(plan, catalog, name="other")]
+    others = [
+        spec_of(plan, catalog, weights="/elsewhere"),
+        spec_of(plan_for(catalog, "l40s-48g-x1", "qwen3-8b", context=1024), catalog),
+    ]
+    label = "io.weighbridge.spec"
+    assert {s.labels[label] for s in same} == {plain.labels[label]}
+    assert plain.labels[label] not in {s.labels[label] for s in others}
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from typing import Any
 from invoke.context import Context
 from invoke.tasks import task
 
+from weighbridge.errors import WeighbridgeError
+
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)"),
-    "model": ("weighbridge-demo", "model id or repository name; see: invoke models (default weighbridge-demo)"),
+    "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
     "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
     "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
     "engine_version": (None, "version of the engine (default: the pinned one)"),
@@ -38,9 +40,9 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
 CATALOG: Flags = {"catalog": ORDER["catalog"]}
 JSON: Flags = {"json": (False, "print JSON on standard output")}
 DRY: Flags = {"dry_run": (False, "say what would be done, and do nothing")}
-NAME: Flags = {"name": (None, "name of the appliance (default: from the model)")}
+NAME: Flags = {"name": (None, "name of the appliance (default: the only one that is here)")}
 RUN: Flags = {
-    **NAME,
+    "name": (None, "name of the appliance (default: from the model)"),
     "weights": (None, "folder with the model's weights (default: WEIGHBRIDGE_STORE/<model>)"),
     "port": ("8000", "port on 127.0.0.1; 0 takes a free one (default 8000)"),
 }
@@ -76,19 +78,22 @@ def verb(*groups: Flags) -> Callable[[Callable[..., int | None]], Any]:
 
 
 def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
-    from weighbridge.errors import WeighbridgeError
-
     try:
         return body(**values) or 0
     except WeighbridgeError as e:
-        if values.get("json"):
-            print(json_module.dumps(e.to_json(), indent=2, ensure_ascii=False))
-        else:
-            say(f"error: {e.message}\n  {e.hint}")
-        return e.exit_code
+        return complain(e, bool(values.get("json")))
     except KeyboardInterrupt:
         say("interrupted")
         return 130
     except BrokenPipeError:  # the reader has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
+
+
+def complain(error: WeighbridgeError, as_json: bool) -> int:
+    """The error in its two lines, or as JSON; and its exit code."""
+    if as_json:
+        print(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False))
+    else:
+        say(f"error: {error.message}\n  {error.hint}")
+    return error.exit_code

@@ -18,7 +18,6 @@ class Argument(Value, frozen=True, kw_only=True):
     value: str | None = None
     switch: bool = False
     families: tuple[str, ...] = ()
-    because: str | None = None
 
 
 class Batching(Value, frozen=True, kw_only=True):
@@ -79,6 +78,7 @@ class Overhead(Value, frozen=True, kw_only=True):
     compile_hidden_rows_high: float = 0.0
     graphs_high_gib: float = 0.0
     graphs_experts_high_gib: float = 0.0
+    measured_on: tuple[str, ...] = ()
     because: str
 
 
@@ -110,7 +110,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     dtypes: tuple[str, ...]
     checkpoint_quantizations: tuple[str, ...]
     online_quantizations: tuple[str, ...]
-    kv_dtypes: tuple[str, ...]
+    kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
     cache_path: str | None = None
     init_in_image: bool = False
     because: str

@@ -9,8 +9,7 @@ WeighbridgeError
 │   └── DoesNotFit     the model does not fit the machine
 └── Failed             exit 1: the world failed
     ├── HostError      Docker, disk, network or the machine itself
-    ├── NotReady       the engine died or did not become ready in time
-    └── WrongAnswer    the appliance answers, and not as it must
+    └── NotReady       the engine died or did not become ready in time
 """
 
 from __future__ import annotations
@@ -74,10 +73,6 @@ class HostError(Failed):
 
 
 class NotReady(Failed):
-    pass
-
-
-class WrongAnswer(Failed):
     pass
 
 

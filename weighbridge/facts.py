@@ -40,6 +40,7 @@ class Card(Value, frozen=True, kw_only=True):
     marketed_gb: float | None = None
     visible_gib: float
     visible_basis: str
+    free_at_start_gib: float | None = None
     memory_bandwidth_gbs: float | None = None
     dense_tflops: dict[str, float] = {}
     compute_capability: float | None = None
@@ -136,6 +137,7 @@ class Quantization(Value, frozen=True, kw_only=True):
 
     method: str
     bits: float
+    floating: bool = False
     block: tuple[int, int] | None = None
     group_size: int | None = None
 

@@ -13,6 +13,7 @@ _DTYPES = {"half": "float16", "float": "float32"}
 _FULL_ATTENTION = {"full_attention", "attention"}
 # What a checkpoint's method stores a weight in, bits; the file may say otherwise under `bits`.
 _BITS = {"fp8": 8, "compressed-tensors": 8, "awq": 4, "gptq": 4, "bitsandbytes": 4, "mxfp4": 4.25}
+_FLOATING = {"fp8", "compressed-tensors"}  # methods whose weights are floating point unless the file says int
 
 Unsaid = Mapping[str, Mapping[str, bool]]
 
@@ -138,15 +139,28 @@ def _quantization(config: _Config) -> Quantization | None:
     method = found.text("quant_method")
     if not method:
         return None
+    weights = _group_weights(found)
     block = found.found.get("weight_block_size")
     pair = isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block)
-    bits = found.size("bits", default=0) if found.found.get("bits") else _BITS.get(method, 16)
+    default = 8 if found.found.get("load_in_8bit") else _BITS.get(method, 16)
     return Quantization(
         method=method,
-        bits=bits,
+        bits=found.count("bits") or weights.count("num_bits") or default,
+        floating=method in _FLOATING and weights.text("type") != "int",
         block=(block[0], block[1]) if pair and isinstance(block, list) else None,
-        group_size=None if found.found.get("group_size") in (None, 0, -1) else found.size("group_size"),
+        group_size=_group_size(found) or _group_size(weights),
     )
+
+
+def _group_weights(found: _Config) -> _Config:
+    """How the first group of a checkpoint stores its weights; most have one group."""
+    groups = [g for g in found.mapping("config_groups").values() if isinstance(g, Mapping)]
+    weights = groups[0].get("weights") if groups else None
+    return _Config(weights if isinstance(weights, Mapping) else {}, found.where)
+
+
+def _group_size(found: _Config) -> int | None:
+    return None if found.found.get("group_size") in (None, 0, -1) else found.size("group_size")
 
 
 def _no_rate(outer: _Config, config: _Config, known: bool) -> str | None:

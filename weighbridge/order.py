@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from weighbridge.errors import BadValue
@@ -23,6 +24,8 @@ def read_order(flags: Mapping[str, Any]) -> Order:
     for name in _COUNTS:
         if flags.get(name) is not None:
             found[name] = read_count(_flag(name), flags[name])
+    if flags.get("model_config") and not flags.get("model"):
+        found["model"] = _name_of(PurePath(flags["model_config"]))
     if flags.get("utilization") is not None:
         found["utilization"] = read_share("--utilization", flags["utilization"])
     if flags.get("eager") and flags.get("compiled"):
@@ -30,6 +33,14 @@ def read_order(flags: Mapping[str, Any]) -> Order:
     if flags.get("eager") or flags.get("compiled"):
         found["eager"] = bool(flags.get("eager"))
     return Order(**found)
+
+
+def _name_of(config: PurePath) -> str:
+    """A model that was given no name has its folder's."""
+    folder = config.parent if config.suffix == ".json" else config
+    if not folder.name:
+        raise BadValue(f"--model-config {config}: the model has no name", "give it one: --model NAME")
+    return folder.name
 
 
 def _flag(name: str) -> str:

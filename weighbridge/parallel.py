@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+import msgspec
 
 from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
@@ -11,7 +14,7 @@ from weighbridge.memory import Split, padded_vocabulary
 from weighbridge.types import Order, Span
 
 COMFORT = 2  # a replica is large enough once it holds this many requests of the full context
-GOOD_SHARE = 0.5  # a better-linked split may hold less than the largest, down to this share of its tokens
+GOOD_SHARE = 0.5  # smaller or better-linked replicas may hold less than the most, down to this share of the tokens
 
 
 class Layout(NamedTuple):
@@ -32,12 +35,22 @@ def cannot_split(shape: Shape, tp: int, pp: int) -> str | None:
         return f"a vocabulary of {padded_vocabulary(shape)} does not divide by tensor parallel {tp}"
     if pp > shape.layers:
         return f"{shape.layers} layers are fewer than {pp} pipeline stages"
-    block = shape.quantization.block if shape.quantization else None
     sizes = [shape.experts.intermediate_size] if shape.experts else []
-    for size in [*sizes, shape.intermediate_size] if block else []:
-        if size % tp or (block and (size // tp) % block[0]):
-            return f"a size of {size} over tensor parallel {tp} cuts through FP8 blocks of {block and block[0]}"
+    for size in [*sizes, shape.intermediate_size]:
+        if size % tp:
+            return f"a size of {size} does not divide by tensor parallel {tp}"
+        unit = _unit(shape)
+        if (size // tp) % unit:
+            return f"a size of {size} over tensor parallel {tp} cuts through the checkpoint's blocks of {unit}"
     return None
+
+
+def _unit(shape: Shape) -> int:
+    """Weights that share a scale and stay on one rank."""
+    found = shape.quantization
+    if found is None:
+        return 1
+    return found.block[0] if found.block else found.group_size or 1
 
 
 def splits(order: Order, profile: Profile, shape: Shape) -> Iterator[Split]:
@@ -77,35 +90,63 @@ def choose_layout(order: Order, profile: Profile, shape: Shape, tokens: Callable
         if asked is not None and asked < 1:
             flag = "--" + name.replace("_", "-")
             raise BadValue(f"{flag} {asked} is less than 1", f"try {flag} 1")
-    found: list[Layout] = []
-    for split in splits(order, profile, shape):
-        layout = Layout(split, order.data_parallel or profile.cards // split.ranks, tokens(split))
-        if layout.replicas * split.ranks > profile.cards:
-            continue
-        found.append(layout)
+    if shape.experts and (order.data_parallel or 1) > 1:
+        raise Unsupported(
+            f"data parallel {order.data_parallel}: replicas of a mixture of experts work in step, which is not planned",
+            "try --data-parallel 1",
+        )
+    found = list(_layouts(order, profile, shape, tokens))
     if not found:
         raise _impossible(order, profile, shape)
-    comfortable = [x for x in found if x.tokens.low >= COMFORT * wanted]
+    if not any(x.tokens.low for x in found):  # nothing fits: speak of the replica that comes nearest
+        return max(found, key=lambda x: x.split.ranks)
+    sizes = sorted({x.split.ranks for x in found})
+    best = [_best_linked([x for x in found if x.split.ranks == size], profile, wanted) for size in sizes]
+    most = max(x.replicas * x.tokens.low for x in best)
+    enough = [x for x in best if x.replicas * x.tokens.low >= GOOD_SHARE * most]
+    comfortable = [x for x in enough if x.tokens.low >= COMFORT * wanted]
     if comfortable:
         return next((x for x in comfortable if _preference(x.split, profile)[0] == 0), comfortable[0])
+    return _best_linked(best, profile, wanted)
+
+
+def _best_linked(found: list[Layout], profile: Profile, wanted: int) -> Layout:
+    """Of those that hold the context, or else a good share of the most that any holds, the best linked one."""
     most = max(x.tokens.low for x in found)
-    if not most:  # nothing fits: speak of the replica that comes nearest
-        return max(found, key=lambda x: x.split.ranks)
     holds = [x for x in found if x.tokens.low >= min(wanted, most * GOOD_SHARE)]
     return min(holds, key=lambda x: (_preference(x.split, profile), -x.tokens.low))
 
 
+def _layouts(order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span]) -> Iterator[Layout]:
+    """Every split with as many replicas as there are cards for; each machine gets the same number of ranks."""
+    possible = list(splits(order, profile, shape))
+    if shape.experts:  # one replica over as many cards as can be: its experts are divided, not repeated
+        widest = max((s.ranks for s in possible), default=0)
+        possible = [s for s in possible if s.ranks == widest]
+    for split in possible:
+        replicas = order.data_parallel or (1 if shape.experts else profile.cards // split.ranks)
+        ranks = replicas * split.ranks
+        if ranks <= profile.cards and ranks % profile.nodes == 0:
+            yield Layout(split, replicas, tokens(split))
+
+
 def _impossible(order: Order, profile: Profile, shape: Shape) -> Unsupported:
-    tp, pp = order.tensor_parallel or 1, order.pipeline_parallel or 1
-    ranks = tp * pp * (order.data_parallel or 1)
-    free = Order(profile=order.profile, model=order.model)
-    able = sorted({s.tensor_parallel for s in splits(free, profile, shape)})
-    hint = f"{profile.id} can take --tensor-parallel {', '.join(map(str, able))}"
+    tp, pp, dp = order.tensor_parallel or 1, order.pipeline_parallel or 1, order.data_parallel or 1
+    hint = _nearest_possible(order, profile, shape)
+    ranks = tp * pp * dp
     if ranks > profile.cards:
-        return Unsupported(
-            f"{tp} x {pp} x {order.data_parallel or 1} = {ranks} cards; {profile.id} has {profile.cards}", hint
-        )
+        return Unsupported(f"{tp} x {pp} x {dp} = {ranks} cards; {profile.id} has {profile.cards}", hint)
     if tp > profile.count:
         return Unsupported(f"tensor parallel {tp} reaches past one machine of {profile.count} cards", hint)
-    why = cannot_split(shape, tp, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp}"
+    why = cannot_split(shape, tp, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp} x {dp}"
     return Unsupported(f"{order.model}: {why}", hint)
+
+
+def _nearest_possible(order: Order, profile: Profile, shape: Shape) -> str:
+    """The flag to lower, and to what; the whole split anew when lowering one is not enough."""
+    for name in ("data_parallel", "pipeline_parallel", "tensor_parallel"):
+        for value in range((getattr(order, name) or 1) - 1, 0, -1):
+            wanted = msgspec.structs.replace(order, **{name: value})
+            if any(True for _ in _layouts(wanted, profile, shape, lambda _: Span(low=0, high=0))):
+                return f"try --{name.replace('_', '-')} {value}"
+    return f"try it without them: invoke plan --profile {profile.id} --model {shlex.quote(order.model)}"

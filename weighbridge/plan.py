@@ -28,7 +28,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     version, base = _version(order, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
     load, load_because = _load(order, profile, family)
-    utilization = _utilization(order, family)
+    utilization = _utilization(order, family, profile)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
@@ -69,7 +69,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     }
     because = (
         f"{engine.title} {version}: {family.because}",
-        *layout_because(weighing, layout, wanted),
+        *layout_because(order, weighing, layout, wanted),
         *precision.because,
         context_because,
         *load_because,
@@ -151,10 +151,18 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version)[:3])
 
 
-def _utilization(order: Order, family: EngineFamily) -> float:
+def _utilization(order: Order, family: EngineFamily, profile: Profile) -> float:
     found = family.utilization if order.utilization is None else order.utilization
     if not 0.05 <= found <= 1.0:
         raise BadValue(f"--utilization {found:g} is not a share of memory", "try --utilization 0.9")
+    free = profile.card.free_at_start_gib
+    if free and found * profile.card.visible_gib > free:
+        most = int(free / profile.card.visible_gib * 100) / 100
+        raise BadValue(
+            f"--utilization {found:g} is {found * profile.card.visible_gib:.2f} GiB; an empty {profile.card.title} has"
+            f" {free:g} GiB free, and an engine that asks for more does not start",
+            f"try --utilization {most:g}",
+        )
     return found
 
 
@@ -223,6 +231,11 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
 
 def _wanted_context(order: Order, model: Model) -> int:
     longest = model.shape.max_context_tokens
+    if order.context is None and model.shape.no_kv_rate_because:
+        raise Unsupported(
+            f"{model.title}: no context can be promised, because {model.shape.no_kv_rate_because}",
+            f"say how many tokens you need: --context {min(8192, longest)}",
+        )
     if order.context is None:
         return longest
     if order.context < 1:
@@ -236,6 +249,8 @@ def _wanted_context(order: Order, model: Model) -> int:
 
 
 def _context(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> tuple[int, str]:
+    if weighing.model.shape.no_kv_rate_because:
+        return wanted, f"context {wanted} tokens: asked; whether the KV cache holds it, the engine will tell"
     holds = layout.tokens.low
     if holds >= wanted:
         asked = "asked" if order.context else "the model's own"

@@ -10,7 +10,7 @@ from weighbridge.facts import Card, Shape
 from weighbridge.types import Order
 
 _EIGHT_BIT = "fp8"
-_FLOATS = ("fp8", "compressed-tensors")  # methods whose eight bits are floating point; those of others are integers
+_ABILITIES = ("none", "weight-only", "native")
 
 
 class Precision(NamedTuple):
@@ -27,7 +27,7 @@ class Precision(NamedTuple):
 def choose_precision(order: Order, card: Card, family: EngineFamily, shape: Shape) -> Precision:
     """Raises Unsupported when the card or the engine cannot, BadValue for a name that is none."""
     dtype, because = _dtype(order, card, family, shape)
-    kv_dtype = _one_of("--kv-dtype", order.kv_dtype or "auto", family.kv_dtypes)
+    kv_dtype = _kv_dtype(order, card, family, shape)
     kv_bytes = 1.0 if kv_dtype.startswith(_EIGHT_BIT) else (4.0 if dtype == "float32" else 2.0)
     if kv_dtype != "auto":
         because += (f"KV cache in {kv_dtype}: asked; {kv_bytes:g} bytes an element",)
@@ -37,6 +37,19 @@ def choose_precision(order: Order, card: Card, family: EngineFamily, shape: Shap
         return Precision(online, dtype, online, kv_dtype, kv_bytes, because)
     label, why = _stored(card, family, shape, dtype)
     return Precision(label, dtype, None, kv_dtype, kv_bytes, because + why)
+
+
+def _kv_dtype(order: Order, card: Card, family: EngineFamily, shape: Shape) -> str:
+    """The KV cache's type, when the card has what it needs and the checkpoint leaves the choice."""
+    found = _one_of("--kv-dtype", order.kv_dtype or "auto", tuple(family.kv_dtypes))
+    needs, has = family.kv_dtypes[found], card.precisions.get(_EIGHT_BIT, "none")
+    if _ABILITIES.index(has) < _ABILITIES.index(needs):
+        able = [k for k, n in family.kv_dtypes.items() if _ABILITIES.index(has) >= _ABILITIES.index(n)]
+        raise Unsupported(f"{card.title} keeps no KV cache in {found}", f"try --kv-dtype {able[-1]}")
+    eight_bit = shape.quantization is not None and shape.quantization.floating
+    if eight_bit and needs == "weight-only":
+        raise Unsupported(f"an FP8 checkpoint takes no KV cache in {found}", "try --kv-dtype auto")
+    return found
 
 
 def _one_of(flag: str, value: str, known: tuple[str, ...]) -> str:
@@ -82,7 +95,7 @@ def _online(order: Order, card: Card, family: EngineFamily, shape: Shape) -> str
 
 def _stored(card: Card, family: EngineFamily, shape: Shape, dtype: str) -> tuple[str, tuple[str, ...]]:
     found = shape.quantization
-    if found is None or found.bits >= 16:
+    if found is None:
         return dtype, ()
     if found.method not in family.checkpoint_quantizations:
         able = ", ".join(family.checkpoint_quantizations) or "no quantized checkpoint"
@@ -90,7 +103,9 @@ def _stored(card: Card, family: EngineFamily, shape: Shape, dtype: str) -> tuple
             f"a {found.method} checkpoint does not load on {card.title}; this engine loads {able} there",
             "take the bfloat16 model, or another profile: invoke profiles",
         )
-    if found.bits != 8 or found.method not in _FLOATS:
+    if found.bits >= 16:
+        return dtype, ()
+    if found.bits != 8 or not found.floating:
         return f"{found.method}-{found.bits:g}bit", (
             f"weights in {found.bits:g} bits ({found.method}): the checkpoint's",
         )

@@ -3,52 +3,76 @@
 from __future__ import annotations
 
 from weighbridge.parallel import COMFORT, Layout
+from weighbridge.types import Order
 from weighbridge.weigh import Weighing
 
 _NARROW_SHARE = 0.05  # a promised KV cache smaller than this share of the budget is a narrow margin
 
 
-def layout_because(weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]:
+def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]:
     split, profile = layout.split, weighing.profile
-    link = profile.card.interconnect
-    lines = []
     if profile.cards == 1:
         return ("one card: nothing to divide",)
+    lines = []
     if split.tensor_parallel > 1:
-        lines.append(f"tensor parallel {split.tensor_parallel}: {link.kind} carries it")
+        why = "asked" if order.tensor_parallel else f"{profile.card.interconnect.kind} carries it"
+        lines.append(f"tensor parallel {split.tensor_parallel}: {why}")
     if split.pipeline_parallel > 1:
-        spread = (
-            "from machine to machine"
-            if split.ranks > profile.count
-            else f"{link.kind} does not carry wider tensor parallel"
-        )
-        lines.append(f"pipeline parallel {split.pipeline_parallel}: {spread}")
+        lines.append(f"pipeline parallel {split.pipeline_parallel}: {_stages_because(order, weighing, layout)}")
     if layout.replicas > 1:
         enough = f"each replica of {split.ranks} holds {layout.tokens.low / wanted:.1f} full contexts"
-        lines.append(f"data parallel {layout.replicas}: {enough}; replicas need no all-reduce between them")
+        why = "asked" if order.data_parallel else f"{enough}; replicas need no all-reduce between them"
+        lines.append(f"data parallel {layout.replicas}: {why}")
+    elif weighing.model.shape.experts:
+        lines.append("one replica: the experts are divided over all its cards; replicas of them would work in step")
     idle = profile.cards - split.ranks * layout.replicas
-    return (*lines, *([f"{idle} cards stay idle: asked"] if idle else []))
+    return (*lines, *([f"{idle} cards stay idle"] if idle else []))
+
+
+def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
+    if order.pipeline_parallel:
+        return "asked"
+    if layout.split.ranks > weighing.profile.count:
+        return "from machine to machine"
+    link = weighing.profile.card.interconnect
+    if layout.split.tensor_parallel >= link.tensor_parallel_cards:
+        return f"{link.kind} does not carry wider tensor parallel"
+    return "the model does not divide by wider tensor parallel"
 
 
 def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
     worst = weighing.tightest(layout.split)
     budget = f"{weighing.utilization:g} x {worst.visible_gib:g} visible = {worst.budget_gib:.2f} GiB"
-    rest = f"{worst.kv_gib_low:.2f} to {worst.kv_gib_high:.2f} GiB for KV cache"
     lines = [
         f"budget a card: {budget}; weights {worst.weights_gib:.2f}, overhead {worst.overhead_gib_low:.2f} to"
-        f" {worst.overhead_gib_high:.2f}, which leaves {rest}",
-        f"overhead: {weighing.overhead.because}",
+        f" {worst.overhead_gib_high:.2f}, which leaves {worst.kv_gib_low:.2f} to {worst.kv_gib_high:.2f} GiB",
+        f"overhead: {weighing.overhead.because}{_measured(weighing)}",
     ]
-    rate = max(weighing.rates(layout.split))
+    if weighing.family.kv_cache == "stated":
+        space = weighing.kv_space_gib(layout.split)
+        lines.append(
+            f"KV cache of {space} GiB is stated to the engine: what {weighing.load.sequences} full sequences need"
+        )
     if not weighing.model.shape.no_kv_rate_because:
+        rate = max(weighing.rates(layout.split))
         lines.append(f"KV cache: {rate:.0f} bytes a token a rank; {layout.tokens.low} tokens promised")
     return tuple(lines)
+
+
+def _measured(weighing: Weighing) -> str:
+    measured = weighing.overhead.measured_on
+    return (
+        f"; none of them on {weighing.profile.card_id}" if measured and weighing.profile.card_id not in measured else ""
+    )
 
 
 def warnings(weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]:
     found = []
     if weighing.profile.nodes > 1:
         found.append("planned over several machines; starting it there is not offered yet")
+    link = weighing.profile.card.interconnect
+    if layout.split.tensor_parallel > link.tensor_parallel_cards:
+        found.append(f"tensor parallel {layout.split.tensor_parallel} is wider than {link.kind} carries well")
     why = weighing.model.shape.no_kv_rate_because
     if why:
         found.append(f"no number of KV cache tokens is promised: {why}; the engine will tell after its start")
@@ -60,6 +84,6 @@ def warnings(weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]
     if weighing.utilization > 0.95:
         found.append(f"utilization {weighing.utilization:g} leaves the driver no room; up to 0.95 starts reliably")
     held = layout.tokens.low / max(1, wanted)
-    if held < COMFORT and not found:
+    if held < COMFORT and not why and not found:
         found.append(f"the KV cache holds {held:.1f} requests of {wanted} tokens at once; shorter ones share it")
     return tuple(found)

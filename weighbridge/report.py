@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
-from weighbridge.types import Plan, RankMemory, SmokeReport
+from weighbridge.types import Plan, RankMemory, RunSpec, SmokeReport
 
 _BAR_WIDTH = 48
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not even escaped
@@ -26,14 +26,14 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
 
 def plan_text(plan: Plan) -> str:
     """The plan as a table, a memory bar for each pipeline stage, and the reasons."""
-    parts = [table(_rows(plan)), "", *_bars(plan)]
+    parts = [table(plan_rows(plan)), "", *_bars(plan)]
     if plan.warnings:
         parts += ["", *(f"warning: {w}" for w in plan.warnings)]
     parts += ["", "because", *(f"  {b}" for b in plan.because)]
     return "\n".join(parts)
 
 
-def _rows(plan: Plan) -> list[tuple[str, str]]:
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     tokens = plan.kv_cache_tokens
     parallel = f"TP {plan.tensor_parallel} x PP {plan.pipeline_parallel} x DP {plan.data_parallel}"
     held = f"{tokens.low} promised, up to {tokens.high} hoped, a replica" if tokens else "not promised"
@@ -81,6 +81,13 @@ def _sum(rank: RankMemory) -> str:
         f" + overhead {rank.overhead_gib_low:.2f}..{rank.overhead_gib_high:.2f}"
         f" = {rank.budget_gib:.2f} of {rank.visible_gib:.2f}"
     )
+
+
+def reasons_text(run: RunSpec) -> str:
+    """Why the container starts as it does."""
+    rows = [*run.reasons.items(), *((t.path, t.because) for t in run.tmpfs)]
+    rows += [(m.target, m.because) for m in run.mounts[1:]]  # the first is the weights, which have their reason
+    return "\n".join(["because", *(f"  {name}: {why}" for name, why in rows)])
 
 
 def smoke_text(report: SmokeReport) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -22,8 +22,11 @@ _FEW_TOKENS = 2048
 _ORDER_FLAGS = tuple(f for f in Order.__struct_fields__)
 
 
-def make_plan(order: Order, catalog: Catalog, model: Model | None = None) -> Plan:
-    """The plan of an order. `model` stands in for a name of the catalogue. DoesNotFit carries alternatives."""
+def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame: Sequence[str] = ()) -> Plan:
+    """The plan of an order. `model` stands in for a name of the catalogue. DoesNotFit carries alternatives.
+
+    `frame` are words beside the order, such as --model-config FILE, that a line to paste must repeat.
+    """
     _check_name(order.model)
     model = model or catalog.model(order.model)
 
@@ -35,7 +38,7 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None) -> Pla
     try:
         return attempt(order)
     except (DoesNotFit, Unsupported) as e:
-        e.alternatives = tuple(islice(_alternatives(order, attempt, catalog), _MOST_ALTERNATIVES))
+        e.alternatives = tuple(islice(_alternatives(order, attempt, catalog, frame), _MOST_ALTERNATIVES))
         if e.alternatives and isinstance(e, DoesNotFit):
             e.hint = f"try {e.alternatives[0]['command']}"
         raise
@@ -50,18 +53,22 @@ def _check_name(name: str) -> None:
         )
 
 
-def command_line(order: Order) -> str:
+def command_line(order: Order, frame: Sequence[str] = ()) -> str:
     """The order as a line to paste."""
     words = ["invoke", "plan"]
     for field in _ORDER_FLAGS:
         value = getattr(order, field)
-        if value is not None and value is not False:
+        if value is False:  # the one field that is told both ways
+            words.append("--compiled")
+        elif value is not None:
             words.append("--" + field.replace("_", "-"))
             words += [] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
+    return shlex.join([*words, *frame])
 
 
-def _alternatives(order: Order, attempt: Callable[[Order], Plan], catalog: Catalog) -> Iterator[dict[str, str]]:
+def _alternatives(
+    order: Order, attempt: Callable[[Order], Plan], catalog: Catalog, frame: Sequence[str]
+) -> Iterator[dict[str, str]]:
     """Orders that fit, nearest first: less asked of the same machine, then more of it, then another."""
     seen: set[str] = set()
     for wanted, change, key in _variants(order, catalog):
@@ -73,7 +80,7 @@ def _alternatives(order: Order, attempt: Callable[[Order], Plan], catalog: Catal
             continue
         seen.add(key)
         holds = f"context {found.max_model_len} tokens, {found.precision}"
-        yield {"command": command_line(wanted), "change": change, "holds": holds}
+        yield {"command": command_line(wanted, frame), "change": change, "holds": holds}
 
 
 def _variants(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str, str]]:
@@ -82,6 +89,9 @@ def _variants(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str, str]
     free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
     here = catalog.profile(order.profile)
     yield from ((wanted, change, "more") for wanted, change in _more(free, here))
+    if order.quantization is None:
+        half = msgspec.structs.replace(order, quantization="fp8")
+        yield half, "weights of half the size, quantized while they load", "quantized"
     for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.visible_gib):
         if other.card_id != here.card_id:
             wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)
@@ -96,8 +106,6 @@ def _smaller(order: Order) -> Iterator[tuple[Order, str]]:
         yield change(order, sequences=_FEW_SEQUENCES, batched_tokens=_FEW_TOKENS), "smaller batches"
     if order.kv_dtype is None:
         yield change(order, kv_dtype="fp8"), "KV cache of half the size"
-    if order.quantization is None:
-        yield change(order, quantization="fp8"), "weights of half the size"
 
 
 def _more(order: Order, here: Profile) -> Iterator[tuple[Order, str]]:

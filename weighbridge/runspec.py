@@ -1,4 +1,4 @@
-"""Plan -> RunSpec, and its spellings: a docker line, a podman line, the SDK's arguments."""
+"""Plan -> RunSpec, and its spellings: a docker line, a podman line, the body of the Engine API's create."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import shlex
 from collections.abc import Iterator
 from typing import Any
+
+import msgspec
 
 from weighbridge.engines import EngineFamily, Tmpfs
 from weighbridge.errors import Unsupported
@@ -31,7 +33,7 @@ _REASONS = {
     "device_request": "exactly the cards of the plan",
     "devices": "exactly the device nodes of the plan's cards",
     "weights": "weights are read, never written",
-    "cache": "compiled kernels outlive the container",
+    "cache": "compiled kernels outlive the container; they are programs, so no two appliances share a volume",
 }
 
 
@@ -48,6 +50,11 @@ def container_name(plan: Plan) -> str:
     if slug(plan.model) == plan.model.lower():
         return name
     return f"{name}-{hashlib.sha256(plan.model.encode()).hexdigest()[:6]}"
+
+
+def cache_volume(name: str) -> str:
+    """The volume of one appliance."""
+    return f"{CACHE_VOLUME}-{name}"
 
 
 def run_spec(
@@ -69,7 +76,7 @@ def run_spec(
     if access.device_request:
         request = DeviceRequest(driver=access.device_request, cdi=access.cdi, indexes=indexes)
     weights_mount = Mount(source=weights, target=plan.model_path, because=_REASONS["weights"])
-    return RunSpec(
+    spec = RunSpec(
         name=name,
         image=image_tag(plan, digest),
         user=_USER,
@@ -81,7 +88,7 @@ def run_spec(
         devices=tuple(_devices(access.devices, indexes)),
         groups=access.groups,
         mounts=(weights_mount, *access.mounts),
-        volumes={CACHE_VOLUME: engine.cache_path} if engine.cache_path else {},
+        volumes={cache_volume(name): engine.cache_path} if engine.cache_path else {},
         tmpfs=engine.tmpfs,
         ulimits=plan.ulimits,
         environment=access.environment,
@@ -96,8 +103,23 @@ def run_spec(
         restart="on-failure:3",
         stop_seconds=30,
         init=not engine.init_in_image,
-        reasons=_REASONS,
+        reasons=_reasons(request is not None, bool(access.devices), bool(engine.cache_path), not engine.init_in_image),
     )
+    labels = {**spec.labels, f"{LABEL}.spec": _digest(spec)}
+    return msgspec.structs.replace(spec, labels=labels)
+
+
+def _reasons(request: bool, devices: bool, cache: bool, init: bool) -> dict[str, str]:
+    """Why the container starts as it does: of the choices that were made, and no others."""
+    left_out = {"device_request": not request, "devices": not devices, "cache": not cache, "init": not init}
+    return {name: why for name, why in _REASONS.items() if not left_out.get(name)}
+
+
+def _digest(spec: RunSpec) -> str:
+    """sha256 over all that a container is, but for what it is called and where it listens."""
+    paths = {str(i): p for i, p in enumerate(spec.volumes.values())}  # a volume's name is the appliance's
+    plain = msgspec.structs.replace(spec, name="", host_port=0, volumes=paths, labels={}, reasons={})
+    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
 
 
 def _devices(patterns: tuple[str, ...], indexes: tuple[int, ...]) -> Iterator[str]:
@@ -171,35 +193,47 @@ def line(spec: RunSpec, runtime: str) -> str:
     return " \\\n  ".join(rows) + "\n"
 
 
-def sdk_arguments(spec: RunSpec) -> dict[str, Any]:
-    """Keyword arguments of docker.containers.run(); device requests and mounts as plain mappings."""
-    mounts = [
-        {"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": m.read_only} for m in spec.mounts
-    ] + [{"Type": "volume", "Source": v, "Target": p} for v, p in spec.volumes.items()]
-    requests = []
-    if spec.device_request:
-        indexes = [str(i) for i in spec.device_request.indexes]
-        requests = [{"Driver": spec.device_request.driver, "DeviceIDs": indexes, "Capabilities": [["gpu"]]}]
-    policy, _, most = spec.restart.partition(":")
+def api_body(spec: RunSpec) -> dict[str, Any]:
+    """What the Engine API is sent to create the container: what `docker run` sends for the line above."""
+    port = f"{spec.container_port}/tcp"
     return {
-        "image": spec.image,
-        "name": spec.name,
-        "detach": True,
-        "user": spec.user,
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "pids_limit": spec.pids_limit,
-        "init": spec.init,
-        "restart_policy": {"Name": policy, "MaximumRetryCount": int(most or 0)},
-        "ports": {f"{spec.container_port}/tcp": (spec.host_address, spec.host_port)},
-        "shm_size": int(spec.shm_gib * GIB),
-        "device_requests": requests,
-        "devices": [f"{d}:{d}:rwm" for d in spec.devices],
-        "group_add": list(spec.groups),
-        "ulimits": [{"Name": u.name, "Soft": u.value, "Hard": u.value} for u in spec.ulimits],
-        "tmpfs": {t.path: tmpfs_options(t) for t in spec.tmpfs},
-        "mounts": mounts,
-        "environment": spec.environment,
-        "labels": spec.labels,
-    }
+        "Image": spec.image,
+        "User": spec.user,
+        "Env": [f"{k}={v}" for k, v in sorted(spec.environment.items())],
+        "Labels": spec.labels,
+        "StopTimeout": spec.stop_seconds,
+        "ExposedPorts": {port: {}},
+        "HostConfig": {
+            "NetworkMode": "default",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": spec.pids_limit,
+            "Init": spec.init,
+            "RestartPolicy": restart_policy(spec),
+            "PortBindings": {port: [{"HostIp": spec.host_address, "HostPort": str(spec.host_port)}]},
+            "ShmSize": int(spec.shm_gib * GIB),
+            "DeviceRequests": _device_requests(spec.device_request),
+            "Devices": [{"PathOnHost": d, "PathInContainer": d, "CgroupPermissions": "rwm"} for d in spec.devices],
+            "GroupAdd": list(spec.groups),
+            "Ulimits": [{"Name": u.name, "Soft": u.value, "Hard": u.value} for u in spec.ulimits],
+            "Tmpfs": {t.path: tmpfs_options(t) for t in spec.tmpfs},
+            "Mounts": [
+                *({"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": m.read_only}
+                  for m in spec.mounts),
+                *({"Type": "volume", "Source": v, "Target": p} for v, p in spec.volumes.items()),
+            ],
+        },
+    }  # fmt: skip
+
+
+def restart_policy(spec: RunSpec) -> dict[str, Any]:
+    policy, _, most = spec.restart.partition(":")
+    return {"Name": policy, "MaximumRetryCount": int(most or 0)}
+
+
+def _device_requests(request: DeviceRequest | None) -> list[dict[str, Any]]:
+    if request is None:
+        return []
+    indexes = [str(i) for i in request.indexes]
+    return [{"Driver": request.driver, "DeviceIDs": indexes, "Capabilities": [["gpu"]]}]

@@ -149,7 +149,7 @@ UNMEASURED: dict[str, dict[str, Any]] = {
         "logits_bytes_high": 9.0,
         # Hopper and newer fuse the all-reduce; its workspace was seen in 0.19 only (2.07 to 2.17 GiB)
         "fused_all_reduce_high_gib": 2.2, "fused_all_reduce_from_capability": 9.0,
-        "graphs_experts_high_gib": 0.3, "experts_high": 2.0,
+        "graphs_experts_high_gib": 0.3, "experts_high": 2.0, "measured_on": ["h100-80g", "h200-141g"],
     },
 }  # fmt: skip
 
@@ -259,7 +259,7 @@ def summary(rows: list[Row], found: Mapping[str, Overhead]) -> str:
 def constants(found: Mapping[str, Overhead], left: Mapping[str, Mapping[str, float]]) -> list[str]:
     lines = ["| from version | rows | constants | left over by the rows, GiB: lowest, highest |", "|---|---|---|---|"]
     for version, term in found.items():
-        plain = {k: v for k, v in msgspec.to_builtins(term).items() if v and k != "because"}
+        plain = {k: v for k, v in msgspec.to_builtins(term).items() if isinstance(v, float | int) and v}
         said = ", ".join(f"{k} {v:g}" for k, v in plain.items())
         lines.append(
             f"| {version} | {len(left[version])} | {said} |"

@@ -63,7 +63,8 @@ def appliance(engine: docker.DockerClient) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def client(appliance: dict[str, Any]) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=appliance["url"], api_key="none") as found:
+    direct = openai.DefaultHttpxClient(trust_env=False)  # a proxy of the environment cannot reach this machine for us
+    with openai.OpenAI(base_url=appliance["url"], api_key="none", http_client=direct) as found:
         yield found
 
 
@@ -130,6 +131,7 @@ def test_running_the_same_plan_again_starts_nothing(appliance: dict[str, Any]) -
 def test_least_privilege_arrives_in_the_container(appliance: dict[str, Any], engine: docker.DockerClient) -> None:
     attrs = container(engine).attrs
     host = attrs["HostConfig"]
+    assert attrs["Config"]["StopTimeout"] == 30
     assert attrs["Config"]["User"] == "10001:0"
     assert host["ReadonlyRootfs"]
     assert not host["Privileged"]
@@ -223,6 +225,11 @@ def test_an_engine_that_dies_shows_its_log_and_leaves_nothing(engine: docker.Doc
     assert done.returncode == 1
     assert "died with exit code" in done.stderr
     assert "no-such-kind" in done.stderr
+    hint = shlex.split(done.stderr.strip().splitlines()[-1])
+    assert hint[0] == "less"
+    whole = (ROOT / hint[1]).read_text(encoding="utf-8")
+    assert "weighbridge: starting" in whole
+    assert "no-such-kind" in whole
     assert remaining(engine, "weighbridge-live-broken") == []
 
 
@@ -247,7 +254,7 @@ def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.Docke
     words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0")
     started = answer("run", *words)
     try:
-        served = httpx.get(f"{started['url']}/models").json()["data"][0]["id"]
+        served = httpx.get(f"{started['url']}/models", trust_env=False).json()["data"][0]["id"]
         assert served == HOSTILE
         assert answer("smoke", "--name", name)["model"] == HOSTILE
         listing = inside(engine, name, "ls", "/tmp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
-from weighbridge.errors import NotReady
+from weighbridge.errors import HostError, NotReady, WeighbridgeError
 from weighbridge.facts import Value
 from weighbridge.plan import slug
 from weighbridge.render import render_image
@@ -29,6 +30,8 @@ from weighbridge.types import Plan, Recipe, RunSpec
 
 Say = Callable[[str], None]
 _PROGRESS_EVERY_SECONDS = 5.0
+_TAIL_LINES = 60
+_CONTEXT = "image"  # beneath the folder that is marked as ours, so that the mark is not sent to the builder
 
 
 class Folders(NamedTuple):
@@ -69,10 +72,19 @@ def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) 
         ensure_base(recipe.base, mirror=folders.mirror, say=say)
         lock = catalog.engine_file(plan.engine, recipe.lock)
         wheels = fetch_wheels(lock, folders.cache / "wheels", python=recipe.python, say=say)
-        links = {f"wheels/{w.name}": w for w in wheels}
-    context = disk.write_folder(folders.build / tag.replace("/", "-").replace(":", "-"), recipe.files, links)
-    host.build(context, tag=tag, labels=_labels(plan, recipe), say=say)
+        links = {f"{_CONTEXT}/wheels/{w.name}": w for w in wheels}
+    files = {f"{_CONTEXT}/{name}": file for name, file in recipe.files.items()}
+    folder = disk.write_folder(folders.build / tag.replace("/", "-").replace(":", "-"), files, links)
+    host.build(folder / _CONTEXT, tag=tag, labels=_labels(plan, recipe), say=say)
     return Built(tag, recipe.digest, True, time.monotonic() - started)
+
+
+def is_built(digest: str) -> bool:
+    """Whether the image of a recipe is here; without a Docker engine it is not."""
+    try:
+        return Host().find(digest) is not None
+    except HostError:
+        return False
 
 
 def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
@@ -92,39 +104,67 @@ def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int
 
 
 def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
-    """Build what is missing, start the container and wait. The very same plan running already is left alone."""
+    """Build what is missing, start the container and wait. One that was started just so is left alone."""
     url = f"http://{spec.host_address}:{spec.host_port}"
-    if host.same(spec.name, spec.labels[f"{LABEL}.plan"]):
-        port = host.container(spec.name).labels[f"{LABEL}.port"]
-        url = f"http://{spec.host_address}:{port}"
+    engine = catalog.engine(plan.engine)
+    running = host.same(spec)
+    if running is not None:
+        url = f"http://{spec.host_address}:{running.labels[f'{LABEL}.port']}"
+        _wait(running, engine, host, folders, say, url)
         return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
     host.check_free(spec.name)
     probe.check_port(spec.host_address, spec.host_port)
     build(plan, catalog, host, folders, say)
-    seconds = _start(spec, catalog.engine(plan.engine), host, say, url)
+    seconds = _start(spec, engine, host, folders, say, url)
     return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1))
 
 
-def _start(spec: RunSpec, engine: Engine, host: Host, say: Say, url: str) -> float:
+def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
     """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
     container = host.run(spec)
     say(f"started {spec.name}, waiting for the engine")
-    progress = _Progress(container, engine, host, say)
     try:
         with terminated_like_interrupted():
-            seconds = wait_ready(
-                url,
-                engine.health_path,
-                seconds=engine.ready_seconds,
-                alive=lambda: must_live(container),
-                progress=progress,
-            )
+            seconds = _wait(container, engine, host, folders, say, url)
             host.keep_alive(container, spec)
             return seconds
-    except (KeyboardInterrupt, NotReady):
+    except (KeyboardInterrupt, WeighbridgeError):
         say(f"removing {spec.name}")
-        host.stop(container, 5)
+        _remove(container, host, say)
         raise
+
+
+def _remove(container: Container, host: Host, say: Say) -> None:
+    """What ended the start is the error to show, even where this fails too."""
+    try:
+        host.stop(container, 5)
+    except HostError as e:
+        say(f"{e.message}\n  {e.hint}")
+
+
+def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
+    """Seconds until the engine answered. NotReady shows the end of its log, and where the whole of it is kept."""
+    progress = _Progress(container, engine, host, say)
+    alive = lambda: must_live(container)  # noqa: E731
+    try:
+        return wait_ready(url, engine.health_path, seconds=engine.ready_seconds, alive=alive, progress=progress)
+    except NotReady as e:
+        raise _with_log(e, container, host, folders) from None
+
+
+def _with_log(error: NotReady, container: Container, host: Host, folders: Folders) -> NotReady:
+    """The error with the end of the log; all of it is kept in a file, since the container is about to go."""
+    path = folders.build / f"{container.name}.log"
+    try:
+        lines = list(host.logs(container))
+    except HostError:  # somebody removed it
+        return error
+    message = error.message + "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
+    try:
+        disk.write_file(path, "".join(f"{line}\n" for line in lines))
+    except HostError as e:
+        return NotReady(message, e.hint)
+    return NotReady(message, f"less {shlex.quote(str(path))}")
 
 
 @contextmanager
@@ -156,7 +196,11 @@ class _Progress:
         self.say(f"  {passed:.0f} s{used}: {self._doing()}")
 
     def _doing(self) -> str:
-        for line in reversed(list(self.host.logs(self.container, tail=200))):
+        try:
+            lines = list(self.host.logs(self.container, tail=200))
+        except HostError:  # a container that is gone is for must_live() to say
+            lines = []
+        for line in reversed(lines):
             for pattern, words in self.patterns:
                 if pattern.search(line):
                     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -41,12 +42,25 @@ class Wrong(Exception):
     """An answer that is not what it must be; one line."""
 
 
+def local(url: str) -> bool:
+    """Whether an address is this machine's own, which no proxy of the environment can reach for us."""
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def open_client(url: str, seconds: float) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=seconds, trust_env=not local(url))
+
+
 def wait_ready(
     url: str, path: str, *, seconds: int, alive: Callable[[], None], progress: Callable[[float], None]
 ) -> float:
     """Seconds until `path` answers 200. Raises NotReady when the time is up, or what `alive` raises."""
     started = time.monotonic()
-    with httpx.Client(base_url=url, timeout=5.0) as client:
+    with open_client(url, 5.0) as client:
         while (passed := time.monotonic() - started) < seconds:
             alive()
             try:
@@ -56,14 +70,14 @@ def wait_ready(
                 pass
             progress(passed)
             time.sleep(0.5)
-    raise NotReady(f"{url}{path} did not answer within {seconds} s", "see what it does: invoke logs")
+    raise NotReady(f"{url}{path} did not answer within {seconds} s", "start it again: invoke run")
 
 
 def smoke(target: Target, *, say: Say) -> SmokeReport:
     """Every check in turn. A check that fails is in the report; the others still run."""
     started = time.monotonic()
     checks = []
-    with httpx.Client(base_url=target.url, timeout=_ANSWER_SECONDS) as client:
+    with open_client(target.url, _ANSWER_SECONDS) as client:
         for name, ask in _checks(target):
             checks.append(_run(name, lambda ask=ask: ask(client, target)))  # type: ignore[misc]
             say(f"{'ok  ' if checks[-1].ok else 'FAIL'} {name}: {checks[-1].detail}")
@@ -169,8 +183,10 @@ def _stream(client: httpx.Client, target: Target) -> str:
                 events.append(line.removeprefix("data: "))
     _expect(bool(events) and events[-1] == "[DONE]", "the stream does not end with [DONE]")
     chunks = [json.loads(e) for e in events[:-1]]
-    text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    deltas = [c["choices"][0]["delta"] for c in chunks if c["choices"]]
+    text = "".join(d.get("content") or "" for d in deltas)
     _expect(text == whole, f"the chunks join to {text!r}, the whole answer is {whole!r}")
+    _expect(bool(text) or any(map(_reasoning_of, deltas)), "the chunks hold neither an answer nor reasoning")
     _expect(bool(chunks[-1].get("usage")), "the last chunk carries no usage")
     return f"{len(chunks)} chunks, the first after {first:.2f} s, joined they are the whole answer"
 
@@ -191,7 +207,7 @@ def _tool_call(client: httpx.Client, target: Target) -> str:
     ask = wanted.ask if wanted else "What is the weather in Paris?"
     message = _complete(client, _body(target, ask, tools=[_WEATHER], tool_choice="auto"))["choices"][0]["message"]
     if wanted is None:  # a model that was not taught this may answer in words; the server must not refuse
-        return "accepted tools"
+        return "accepted tools; no call proven"
     calls = message.get("tool_calls") or []
     _expect(len(calls) == 1, f"{len(calls)} tool calls in {message}")
     function = calls[0]["function"]

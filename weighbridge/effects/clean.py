@@ -1,47 +1,46 @@
-"""What builds leave on a host, and its removal."""
+"""What builds leave on a host, and its removal: what Weighbridge wrote, and nothing that lies beside it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from docker.errors import APIError
-
 from weighbridge.effects.appliance import Folders
+from weighbridge.effects.disk import MARKER
 from weighbridge.effects.docker import Host
 from weighbridge.errors import HostError
-from weighbridge.runspec import CACHE_VOLUME
+
+_CACHED = ("wheels", "train")
 
 
 def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:
-    """What was removed, or would be. Images that an appliance uses are kept."""
+    """What was removed, or would be. Images and volumes that an appliance uses are kept."""
     used = {c.image.id for c in host.appliances() if c.image}
     images = [i for i in host.images() if i.id not in used]
-    places = [folders.build, *([folders.cache] if cache else [])]
-    places = [p for p in places if p.is_dir()]
-    bases = host.client.images.list(name="weighbridge-base") if cache else []
-    volumes = [v for v in host.client.volumes.list() if v.name == CACHE_VOLUME] if cache else []
+    bases = host.bases() if cache else []
+    volumes = host.idle_volumes() if cache else []
+    places = our_folders(folders, cache=cache)
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
-    gone += [v.name for v in volumes]
+    gone += [str(v.name) for v in volumes]
     if not dry_run:
         for image in [*images, *bases]:
             host.remove_image(image)
         for volume in volumes:
-            _remove_volume(volume)
+            host.remove_volume(volume)
         for place in places:
             _remove_folder(place)
     return gone
 
 
-def _remove_volume(volume: object) -> None:
-    try:
-        volume.remove()  # type: ignore[attr-defined]
-    except APIError as e:
-        raise HostError(f"volume {CACHE_VOLUME}: {e.explanation}", "stop what uses it: invoke stop --all") from None
+def our_folders(folders: Folders, *, cache: bool) -> list[Path]:
+    """The folders that were written whole by us: `build` and the cache may be anybody's."""
+    places = sorted(mark.parent for mark in folders.build.glob(f"*/{MARKER}") if not mark.parent.is_symlink())
+    cached = [folders.cache / name for name in _CACHED] if cache else []
+    return [*places, *(p for p in cached if p.is_dir() and not p.is_symlink())]
 
 
 def _remove_folder(place: Path) -> None:
     try:
         shutil.rmtree(place)
     except OSError as e:
-        raise HostError(f"{place}: {e.strerror}", f"ls -la {place}") from None
+        raise HostError(f"{place}: {e.strerror or e}", f"ls -la {place}") from None

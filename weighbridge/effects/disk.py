@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from weighbridge.errors import HostError
+from weighbridge.errors import BadValue, HostError
 from weighbridge.types import File
+
+MARKER = ".weighbridge"  # in every folder that was written whole, and may therefore be replaced or removed whole
 
 
 def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Path] | None = None) -> Path:
-    """`folder` with exactly these files; `links` are large files, hard-linked where the disk can."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """`folder` with exactly these files; `links` are large files, hard-linked where the disk can.
+
+    Raises BadValue for a folder with something else in it, HostError when it cannot be written.
+    """
+    aside = None
     try:
+        _check_ours(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        _write(aside / MARKER, File(text="Written by Weighbridge, which replaces and removes this folder whole.\n"))
         for name, file in files.items():
             _write(aside / name, file)
         for name, source in (links or {}).items():
@@ -24,24 +34,34 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
         aside.chmod(0o755)
         _swap(aside, folder)
     except OSError as e:
-        raise HostError(f"{folder}: {e.strerror}", f"df -h {folder.parent}") from e
+        raise HostError(f"{folder}: {e.strerror or e}", f"choose another place than {folder.parent}") from e
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _check_ours(folder: Path) -> None:
+    """Raises BadValue for a folder with files that are not ours."""
+    found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else int(folder.exists())
+    if found and not (folder / MARKER).is_file():
+        hint = f"choose another: --output FOLDER; or, if it may go: rm -r {shlex.quote(str(folder))}"
+        raise BadValue(f"{folder}: holds {found} files or folders that Weighbridge did not write", hint)
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     """One file, whole or not at all. Raises HostError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.parent / f".{path.name}.{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
         aside.chmod(mode)
         aside.replace(path)
     except OSError as e:
-        raise HostError(f"{path}: {e.strerror}", f"choose another place than {path.parent}") from e
+        raise HostError(f"{path}: {e.strerror or e}", f"choose another place than {path.parent}") from e
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def _write(path: Path, file: File) -> None:

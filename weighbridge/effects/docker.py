@@ -9,22 +9,27 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+import urllib3
+from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
+from docker.models.volumes import Volume
 
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
-from weighbridge.runspec import LABEL, sdk_arguments
+from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
 from weighbridge.types import RunSpec
 
 Say = Callable[[str], None]
 PLAN_FILE = "/opt/weighbridge/plan.json"
-_TAIL_LINES = 60
+_HELLO_SECONDS = 20
+_PATIENCE_SECONDS = 600
+_TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 class Running(NamedTuple):
@@ -42,17 +47,17 @@ class Host:
     """A Docker engine. Raises HostError when none answers."""
 
     def __init__(self) -> None:
-        try:
-            self.client = docker.from_env(timeout=600)
+        with engine_trouble("no Docker engine answers", "start one: sudo systemctl start docker"):
+            self.client = docker.from_env(timeout=_HELLO_SECONDS)
             self.client.ping()
-        except (DockerException, requests.RequestException) as e:
-            raise HostError(f"no Docker engine answers: {_short(e)}", "start one: make docker") from None
+            self.client.api.timeout = _PATIENCE_SECONDS
 
     # --- images
 
     def find(self, digest: str) -> Image | None:
         """The image that was built from this recipe."""
-        found = self.client.images.list(filters={"label": f"{LABEL}.recipe={digest}"})
+        with engine_trouble("the Docker engine does not list its images"):
+            found = self.client.images.list(filters={"label": f"{LABEL}.recipe={digest}"})
         return found[0] if found else None
 
     def build(self, context: Path, *, tag: str, labels: dict[str, str], say: Say) -> None:
@@ -63,7 +68,8 @@ class Host:
             self._buildx(context, tag, labels, say)
         else:
             self._classic(context, tag, labels, say)
-        size = self.client.images.get(tag).attrs["Size"] / 1e9
+        with engine_trouble(f"{tag} was built and is not there"):
+            size = self.client.images.get(tag).attrs["Size"] / 1e9
         say(f"built {tag}: {size:.2f} GB in {time.monotonic() - started:.0f} s")
 
     def _buildx(self, context: Path, tag: str, labels: dict[str, str], say: Say) -> None:
@@ -82,8 +88,7 @@ class Host:
             raise HostError(f"the build of {tag} failed: {_last_of(lines)}", f"see it whole: docker build {context}")
 
     def _classic(self, context: Path, tag: str, labels: dict[str, str], say: Say) -> None:
-        lines: list[str] = []
-        try:
+        with engine_trouble(f"the build of {tag} failed"):
             stream = self.client.api.build(
                 path=str(context), tag=tag, labels=labels, network_mode="none", rm=True, forcerm=True, decode=True
             )
@@ -93,48 +98,70 @@ class Host:
                         f"the build of {tag} failed: {event['error'].strip()}", f"see it whole: docker build {context}"
                     )
                 text = str(event.get("stream", "")).strip()
-                lines.append(text)
                 if text.startswith("Step "):
                     say(f"  {text[:110]}")
-        except (APIError, requests.RequestException) as e:
-            raise HostError(f"the build of {tag} failed: {_short(e)}", "docker info") from None
 
     def remove_image(self, image: Image) -> None:
-        try:
+        with engine_trouble(f"image {image.tags or image.short_id}", "stop what uses it: invoke stop"):
             self.client.images.remove(str(image.id), force=True)
-        except APIError as e:
-            raise HostError(
-                f"image {image.tags or image.short_id}: {_short(e)}", "stop what uses it: invoke stop"
-            ) from None
 
     def images(self) -> list[Image]:
-        return self.client.images.list(filters={"label": f"{LABEL}.recipe"})
+        """What was built here."""
+        with engine_trouble("the Docker engine does not list its images"):
+            return self.client.images.list(filters={"label": f"{LABEL}.recipe"})
+
+    def bases(self) -> list[Image]:
+        """What is built upon."""
+        with engine_trouble("the Docker engine does not list its images"):
+            return self.client.images.list(name="weighbridge-base")
+
+    # --- volumes
+
+    def idle_volumes(self) -> list[Volume]:
+        """The caches of appliances that are gone."""
+        with engine_trouble("the Docker engine does not list its volumes"):
+            found: list[Volume] = self.client.volumes.list(filters={"dangling": True})
+        return [v for v in found if f"{v.name}-".startswith(f"{CACHE_VOLUME}-")]
+
+    def remove_volume(self, volume: Volume) -> None:
+        with engine_trouble(f"volume {volume.name}", "stop what uses it: invoke stop --all"):
+            volume.remove()
 
     # --- containers
 
     def run(self, spec: RunSpec) -> Container:
         """Start the container. A name or an image that is taken or missing is a two-line error."""
         self.check_free(spec.name)
-        try:
-            # Until it is ready a death is final: its log and exit code are what the person needs.
-            container: Container = self.client.containers.run(
-                **{**sdk_arguments(spec), "restart_policy": {"Name": "no"}}
-            )
-            return container
-        except ImageNotFound:
-            raise HostError(f"no image {spec.image}", "build it: invoke build") from None
-        except APIError as e:
-            self._discard(spec.name)
-            raise HostError(f"Docker did not start {spec.name}: {_short(e)}", "docker info") from None
+        api: Any = self.client.api  # its stubs leave this call out
+        body = api_body(spec)
+        # Until it is ready a death is final: its log and exit code are what the person needs.
+        body["HostConfig"]["RestartPolicy"] = {"Name": "no"}
+        with engine_trouble(f"Docker did not start {spec.name}"):
+            try:
+                made = api.create_container_from_config(body, spec.name)
+            except ImageNotFound:
+                raise HostError(f"no image {spec.image}", "build it: invoke build") from None
+            try:
+                container = self.client.containers.get(made["Id"])
+                container.start()
+                return container
+            except _TROUBLE:
+                with suppress(*_TROUBLE):
+                    api.remove_container(made["Id"], force=True)
+                raise
 
     def keep_alive(self, container: Container, spec: RunSpec) -> None:
         """From now on a death is answered as the spec says."""
-        container.update(restart_policy=sdk_arguments(spec)["restart_policy"])
+        with engine_trouble(f"{container.name} cannot be told to start again when it dies"):
+            policy: Any = restart_policy(spec)
+            container.update(restart_policy=policy)
 
-    def same(self, name: str, digest: str) -> bool:
-        """Whether this very plan runs under this name already."""
-        found = self._get(name)
-        return found is not None and found.status == "running" and found.labels.get(f"{LABEL}.plan") == digest
+    def same(self, spec: RunSpec) -> Container | None:
+        """The container that runs under this name already, started just as this one would be."""
+        found = self._get(spec.name)
+        label = f"{LABEL}.spec"
+        same = found is not None and found.status == "running" and found.labels.get(label) == spec.labels[label]
+        return found if same else None
 
     def check_free(self, name: str) -> None:
         """Raises HostError when a container has this name."""
@@ -145,18 +172,15 @@ class Host:
             raise HostError(f"a container called {name} is {found.status} already", hint)
 
     def _get(self, name: str) -> Container | None:
-        try:
-            return self.client.containers.get(name)
-        except NotFound:
-            return None
-
-    def _discard(self, name: str) -> None:
-        found = self._get(name)
-        if found is not None:
-            found.remove(force=True)
+        with engine_trouble(f"the Docker engine does not say whether {name} is there"):
+            try:
+                return self.client.containers.get(name)
+            except NotFound:
+                return None
 
     def appliances(self) -> list[Container]:
-        return self.client.containers.list(all=True, filters={"label": f"{LABEL}.name"})
+        with engine_trouble("the Docker engine does not list its containers"):
+            return self.client.containers.list(all=True, filters={"label": f"{LABEL}.name"}, ignore_removed=True)
 
     def describe(self) -> list[Running]:
         return [_describe(c) for c in self.appliances()]
@@ -178,21 +202,19 @@ class Host:
 
     def stop(self, container: Container, seconds: int) -> None:
         """Stop and remove: running requests get `seconds` to end."""
-        try:
-            container.stop(timeout=seconds)
-            container.remove(force=True)
-        except NotFound:
-            return
-        except (APIError, requests.RequestException) as e:
-            raise HostError(f"{container.name} does not stop: {_short(e)}", f"docker rm -f {container.name}") from None
+        with engine_trouble(f"{container.name} does not stop", f"docker rm -f {container.name}"):
+            try:
+                container.stop(timeout=seconds)
+                container.remove(force=True)
+            except NotFound:
+                return
 
     def plan_of(self, container: Container) -> dict[str, Any]:
         """The plan that travels in the image. Raises HostError when it is not there."""
-        try:
+        with engine_trouble(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build"):
             stream, _ = container.get_archive(PLAN_FILE)
-        except (NotFound, APIError):
-            raise HostError(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build") from None
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            content = b"".join(stream)
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             member = tar.extractfile("plan.json")
             assert member is not None
             found = json.loads(member.read())
@@ -200,11 +222,11 @@ class Host:
         return found
 
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
-        stream = container.logs(stream=True, follow=follow, tail="all" if tail is None else tail)
         pending = b""
-        for chunk in stream:
-            *whole, pending = (pending + chunk).split(b"\n")
-            yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
+        with engine_trouble(f"the log of {container.name} cannot be read", "invoke status"):
+            for chunk in container.logs(stream=True, follow=follow, tail="all" if tail is None else tail):
+                *whole, pending = (pending + chunk).split(b"\n")
+                yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
         if pending:
             yield pending.decode(errors="replace")
 
@@ -215,22 +237,33 @@ class Host:
             inner = stats.get("stats", {})
             cache = inner.get("total_inactive_file", inner.get("inactive_file", 0))
             return float(stats["usage"] - cache) / 1024**3
-        except (KeyError, DockerException, requests.RequestException):
+        except (KeyError, *_TROUBLE):
             return None
 
 
+@contextmanager
+def engine_trouble(subject: str, hint: str = "docker info") -> Iterator[None]:
+    """Whatever the engine refuses, or leaves unanswered, becomes a HostError about this subject."""
+    try:
+        yield
+    except _TROUBLE as e:
+        raise HostError(f"{subject}: {_short(e)}", hint) from None
+
+
 def must_live(container: Container) -> None:
-    """Raises NotReady, with the end of the log, when the container died or is being restarted."""
-    container.reload()
+    """Raises NotReady when the container died, is being restarted or was removed."""
+    with engine_trouble(f"the Docker engine does not say how {container.name} is"):
+        try:
+            container.reload()
+        except NotFound:
+            raise NotReady(f"{container.name} was removed before it was ready", "start it again: invoke run") from None
     state = container.attrs["State"]
     if state["Running"]:
         return
-    code = state.get("ExitCode")
-    tail = container.logs(tail=_TAIL_LINES).decode(errors="replace").rstrip()
     oom = " (out of memory)" if state.get("OOMKilled") else ""
-    log = "\n".join(f"  | {line}" for line in tail.splitlines())
+    code = state.get("ExitCode")
     raise NotReady(
-        f"{container.name} died with exit code {code}{oom} before it was ready\n{log}", "see it whole: invoke logs"
+        f"{container.name} died with exit code {code}{oom} before it was ready", "start it again: invoke run"
     )
 
 

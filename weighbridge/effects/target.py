@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects.chat import Target
+from weighbridge.effects.chat import Target, open_client
 from weighbridge.effects.docker import Host
 from weighbridge.errors import BadValue, HostError, UnknownName
 from weighbridge.facts import SmokeFacts
@@ -43,7 +43,10 @@ def _address(url: str) -> Target:
     if not root.startswith(("http://", "https://")):
         raise BadValue(f"--url {url!r} is no http address", "for example: --url http://127.0.0.1:8000")
     try:
-        served = httpx.get(f"{root}/v1/models", timeout=10).raise_for_status().json()["data"][0]
+        with open_client(root, 10.0) as client:
+            served = client.get("/v1/models").raise_for_status().json()["data"][0]
         return Target(root, served["id"], served.get("max_model_len"), False, False, SmokeFacts())
+    except httpx.InvalidURL as e:
+        raise BadValue(f"--url {url!r}: {e}", "for example: --url http://127.0.0.1:8000") from None
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as e:
         raise HostError(f"{root}/v1/models: {e}", "is it running? invoke status") from None

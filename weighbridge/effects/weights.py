@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+from weighbridge.catalog import Catalog
 from weighbridge.errors import BadFile
+from weighbridge.facts import Shape
 
 _LARGEST_HEADER_BYTES = 100_000_000  # the format's own limit
+_INDEX = "model.safetensors.index.json"
+_SAME = {"hidden_size": "hidden_size", "num_hidden_layers": "layers", "vocab_size": "vocab_size"}
 
 
 def check_weights(folder: Path) -> None:
@@ -16,6 +21,8 @@ def check_weights(folder: Path) -> None:
         raise BadFile(f"{folder}: no such folder of weights", "name the model's folder: --weights FOLDER")
     if not (folder / "config.json").is_file():
         raise BadFile(f"{folder}: holds no config.json", "name the model's folder: --weights FOLDER")
+    _check_links(folder)
+    _check_index(folder)
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise BadFile(f"{folder}: holds no .safetensors file", "fetch the weights in safetensors format")
@@ -31,6 +38,43 @@ def check_weights(folder: Path) -> None:
         if wanted != found:
             said = f"its header says {wanted}" if wanted else "its header cannot be read"
             raise BadFile(f"{shard}: {found} bytes, and {said}", "fetch this file again")
+
+
+def check_model(folder: Path, model: str, planned: Shape, catalog: Catalog) -> None:
+    """Raises BadFile when the folder's own config.json is another model's than the one that was planned."""
+    found = catalog.model_from_config(model, folder).shape
+    wrong = [
+        f"{key} {getattr(found, field)}, planned {getattr(planned, field)}"
+        for key, field in _SAME.items()
+        if getattr(found, field) != getattr(planned, field)
+    ]
+    if wrong:
+        hint = f"plan what is there: --model NAME --model-config {shlex.quote(str(folder))}"
+        raise BadFile(f"{folder}: not the weights of {model}: {'; '.join(wrong)}", hint)
+
+
+def _check_links(folder: Path) -> None:
+    """The container sees the folder alone: a link out of it, as in download caches, leads nowhere there."""
+    root = folder.resolve()
+    links = sorted(p.name for p in folder.iterdir() if p.is_symlink() and not p.resolve().is_relative_to(root))
+    if links:
+        message = f"{folder}: {len(links)} files are links out of the folder, the first is {links[0]}"
+        raise BadFile(message, f"cp -rL {shlex.quote(str(folder))} NEW, then --weights NEW")
+
+
+def _check_index(folder: Path) -> None:
+    """Every file that the index names must be there."""
+    path = folder / _INDEX
+    if not path.is_file():
+        return
+    try:
+        names = sorted({str(name) for name in json.loads(path.read_bytes())["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise BadFile(f"{path}: names no files in weight_map", "fetch this file again") from None
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        message = f"{folder}: {len(missing)} of {len(names)} shards are missing, the first is {missing[0]}"
+        raise BadFile(message, f"fetch them again; what is there: ls {shlex.quote(str(folder))}")
 
 
 def whole_size(shard: Path) -> int | None:

@@ -38,7 +38,14 @@ def fetch_wheels(lock: Path, cache: Path, *, python: str, say: Say) -> list[Path
     `python` is the version the wheels are for ("3.11"); the host's own may be another.
     Every file's sha256 is in the lock. Raises BadFile (lock) or HostError (download).
     """
-    pins = read_lock(lock)
+    try:
+        return _fetch(read_lock(lock), cache, python, say)
+    except OSError as e:
+        hint = "WEIGHBRIDGE_CACHE=FOLDER names another place for downloads"
+        raise HostError(f"{e.filename or cache}: {e.strerror or e}", hint) from None
+
+
+def _fetch(pins: Sequence[Pin], cache: Path, python: str, say: Say) -> list[Path]:
     cache.mkdir(parents=True, exist_ok=True)
     have = _by_digest(cache)
     missing = [pin for pin in pins if not pin.sha256 & have.keys()]

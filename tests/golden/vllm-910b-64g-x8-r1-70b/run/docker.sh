@@ -31,10 +31,11 @@ docker run \
   --mount type=bind,source=/usr/local/Ascend/driver/lib64,target=/usr/local/Ascend/driver/lib64,readonly \
   --mount type=bind,source=/usr/local/Ascend/driver/version.info,target=/usr/local/Ascend/driver/version.info,readonly \
   --mount type=bind,source=/etc/ascend_install.info,target=/etc/ascend_install.info,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=548187e99e0798e1df034321309380830114b9f96153ee780e1159d86a05d310 \
+  --label io.weighbridge.plan=5f416f13145f873612086bcd73232b3cccd6991a342d2815da2717288f4ed4af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-548187e99e07
+  --label io.weighbridge.spec=4f755b3713f3368ff1f573a8fc55bce21ddda2f5f58b26e324fc23dcaaf45afe \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-5f416f13145f

@@ -18,10 +18,11 @@ podman run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/qwq-32b,target=/models/qwq-32b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwq-32b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=935fb0f90aca51beedeb08b5cdb8cddb06357b9b5d805c580291badbca8dd6bb \
+  --label io.weighbridge.plan=38a6d661a4ec627aad1bd288516530179c3038480d21660b1b3a201dd65fc3b4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-935fb0f90aca
+  --label io.weighbridge.spec=16d358f59a8e5edda8cbe90cf1e74af057aed596b44324ad8bf5af1c8c24d25d \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-38a6d661a4ec

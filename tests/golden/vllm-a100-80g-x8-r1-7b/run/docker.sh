@@ -18,10 +18,11 @@ docker run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=8817d065a8eebe279673bbad2159e03a62c9c0f3c967f790de01268254fd97fe \
+  --label io.weighbridge.plan=92160b351e4ab087901c88bc89b06c9041f547f01857dadfc00bb262b6bbc241 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-8817d065a8ee
+  --label io.weighbridge.spec=cd553eac0948decba48a0a1cd44a0a701b663d218c65077179cdb230fba18d19 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-92160b351e4a

@@ -16,10 +16,11 @@ podman run \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=2bd481dce528cb6d1897376984a36adf5127c98c77b388560725cdbd58615b3e \
+  --label io.weighbridge.plan=9f824a9a8f8efed7469805fa6c1eba8611bffd06b9a6a20cf2481fec57c2ca47 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-2bd481dce528
+  --label io.weighbridge.spec=b4c5040d50cc8ac864c192588bb4356b54b5f292324f4c34b21ce9f6e4fbd3fc \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-9f824a9a8f8e

@@ -16,7 +16,8 @@ docker run \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=b4d66770fa92accbb5d9ed425e4e95d02c75043dc51125adfec9d878b4fbd031 \
+  --label io.weighbridge.plan=65ab46c11655a99dd81a44d30c0ce741ebb7a20f0dae6447eb71da5445174f3b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  weighbridge/vllm:cpu-weighbridge-demo-b4d66770fa92
+  --label io.weighbridge.spec=834f87d2e51d6398a06b3347a93a32e41c5b7027a5459b96186dfb9a8be619ea \
+  weighbridge/vllm:cpu-weighbridge-demo-65ab46c11655

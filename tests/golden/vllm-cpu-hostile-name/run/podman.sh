@@ -16,7 +16,8 @@ podman run \
   --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=bdce6188fe850d18acfe112817547ffb2f888b1ff61e810a46d46b8ba0a2b7cb \
+  --label io.weighbridge.plan=ded2e08f7b59a13fe0bc2d94264870eea8f0ee48bf679f2b3e7aab5fb52a8617 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  weighbridge/vllm:cpu-it-s-a-model-id-bdce6188fe85
+  --label io.weighbridge.spec=8113536317cece9ed8d0777703ae4d2a9ed3b028c70a2f19956120f46be4c4d9 \
+  weighbridge/vllm:cpu-it-s-a-model-id-ded2e08f7b59

@@ -18,10 +18,11 @@ docker run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d01d165ad51002f5fc352805ef2d174443db402e2453476f0775d1d823b4b109 \
+  --label io.weighbridge.plan=8ce3ab8ef1401dd3155671a53627d964cebbb306824738deaaac7f2c5aba5da0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d01d165ad510
+  --label io.weighbridge.spec=a0139693fbca24fc64eec90978a483945b44c2937261d2b8c5d9f252757dcca9 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-8ce3ab8ef140

@@ -18,10 +18,11 @@ podman run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=34fb6f6448775a497f5f107fe8c2fe5ab5df3b00e4dadfd91c965ae364ad82b1 \
+  --label io.weighbridge.plan=f685725fdf8f804b7ae9bb47292f417ee07c0bda2e27aa1d0071280979eaf169 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-34fb6f644877
+  --label io.weighbridge.spec=fb5cff6c54393793d62b888550723306d5df848c8d340dd452dacdd3b81222fc \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-f685725fdf8f

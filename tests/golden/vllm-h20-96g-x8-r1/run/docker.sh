@@ -18,10 +18,11 @@ docker run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=eae91d30ffc3b61188ec5c35dcaccdf822708982e306b0e6f7e5b45097c69a83 \
+  --label io.weighbridge.plan=a2254223b2394bc47b60c980c3d4b797b21c48eeb5a19d67185502a828e4010c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-eae91d30ffc3
+  --label io.weighbridge.spec=bdcfdc3e7992b1b619b6b063f1d95d920d46cc0f0080109aa03d762e9ed1d21d \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-a2254223b239

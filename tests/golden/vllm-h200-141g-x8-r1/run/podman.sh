@@ -18,10 +18,11 @@ podman run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=431ac8a6babe1fe583ebbc3ad62348569f56cebd467e4cace9bad97c924700c0 \
+  --label io.weighbridge.plan=3f090bdb8ebe7bb638da786493572e9ad5052a4872bf16ff6c288b836aceb90d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-431ac8a6babe
+  --label io.weighbridge.spec=b7049d5c4c700105386fb64555ece69241873d95bce51f9fb9898dda191ad054 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-3f090bdb8ebe

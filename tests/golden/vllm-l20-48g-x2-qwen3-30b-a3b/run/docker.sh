@@ -18,10 +18,11 @@ docker run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=60ff939123d23ba57c177f01a37f7e9e86312183737840cab38d4e3b8a7b0d71 \
+  --label io.weighbridge.plan=541b2d78ae90dd19be1a48d6c54020b5b1b77369d11d1839bb6b936aa74ca7e8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-60ff939123d2
+  --label io.weighbridge.spec=0ebdf56eebdb8bd8658045a81f9f484cb50ef3c86f0a63135c348b61bb5a7ca8 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-541b2d78ae90

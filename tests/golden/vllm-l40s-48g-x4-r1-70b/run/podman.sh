@@ -18,10 +18,11 @@ podman run \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=28fa3129ebee24703fb283f0ca39da22a2f2fbc36fcd5b38a5ad3e68f568ed9c \
+  --label io.weighbridge.plan=e2c68f4875b8b27b966e207cde59ad63de490942a9e2bcf8053dbb24d0b11243 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-28fa3129ebee
+  --label io.weighbridge.spec=bb783e737c12a437f2e892e55337e12a4f97df8ff66c9aa92b71ef641f6c50a1 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-e2c68f4875b8

@@ -16,10 +16,11 @@ docker run \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
-  --mount type=volume,source=weighbridge-cache,target=/var/cache/weighbridge \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3de2cd3ce3e76464a6f4e29bc74179b9ece7c63d6ab3656818402b1292177fd0 \
+  --label io.weighbridge.plan=9af438dcb681c9fbc8e152af1b98d036173d2432ff23c805a618ca955b263146 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-3de2cd3ce3e7
+  --label io.weighbridge.spec=7c238b66fb64384c9fb15cb8e5d262ffe1e770cd2181dee164634d9e756fc055 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-9af438dcb681

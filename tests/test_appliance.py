@@ -1,0 +1,283 @@
+"""Starting, finding and losing a container, against a Docker engine that is a small HTTP server and does as told."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from support import plan_for, spec_of
+
+from weighbridge.catalog import Catalog
+from weighbridge.effects import appliance, docker, probe
+from weighbridge.effects.appliance import Folders
+from weighbridge.effects.chat import wait_ready
+from weighbridge.effects.docker import Host, must_live
+from weighbridge.errors import HostError, NotReady
+from weighbridge.types import Plan, RunSpec
+
+LOG = [f"line {i}" for i in range(100)] + ["ValueError: no such kind"]
+
+
+class Daemon:
+    """What the engine holds and says; a test changes one thing."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, dict[str, Any]] = {}
+        self.volumes: list[str] = []
+        self.dies = False
+        self.health = 503
+        self.broken = False
+        self.slow = 0.0
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def answer(self, method: str, path: str, query: str, body: Any) -> tuple[int, Any]:
+        self.asked.append((method, path, body))
+        if path == "/health":
+            return self.health, {}
+        if path in ("/_ping", "/version"):
+            time.sleep(self.slow)
+            return 200, {"ApiVersion": "1.45"}
+        if self.broken:
+            return 500, {"message": "the disk is full"}
+        if path.startswith("/containers/"):
+            return self.container(method, path.split("/")[2:], query, body)
+        if path == "/volumes":
+            return 200, {"Volumes": [{"Name": name} for name in self.volumes]}
+        if path == "/images/json":
+            return 200, [{"Id": "sha256:1"}]
+        return 200, {"Id": "sha256:1", "RepoTags": ["weighbridge/x:1"]}
+
+    def container(self, method: str, path: list[str], query: str, body: Any) -> tuple[int, Any]:
+        if path == ["create"]:
+            name = query.removeprefix("name=")
+            self.containers[name] = self.made(name, body["Labels"], running=not self.dies)
+            return 201, {"Id": name}
+        if path == ["json"]:
+            return 200, [{"Id": name} for name in self.containers]
+        if path[0] not in self.containers:
+            return 404, {"message": f"No such container: {path[0]}"}
+        if method == "DELETE":
+            del self.containers[path[0]]
+        if path[1:] == ["logs"]:
+            return 200, b"".join(b"\1\0\0\0" + len(t).to_bytes(4, "big") + t for t in (f"{x}\n".encode() for x in LOG))
+        return (200, self.containers.get(path[0], {})) if path[1:] in (["json"], ["update"]) else (204, {})
+
+    def made(self, name: str, labels: dict[str, str], *, running: bool = True) -> dict[str, Any]:
+        state = {"Running": running, "Status": "running" if running else "exited", "ExitCode": 1}
+        config = {"Labels": labels, "Tty": False}
+        return {"Id": name, "Name": f"/{name}", "State": state, "Config": config, "NetworkSettings": {"Ports": {}}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    daemon: Daemon
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path, _, query = re.sub(r"^/v[\d.]+(?=/)", "", self.path).partition("?")
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        code, found = self.daemon.answer(self.command, path, query, body)
+        content = found if isinstance(found, bytes) else json.dumps(found).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        if code != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if code != 204:
+            with suppress(BrokenPipeError):  # whoever asked has given up
+                self.wfile.write(content)
+
+    do_POST = do_DELETE = do_GET
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
+        threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+@pytest.fixture
+def daemon(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    Handler.daemon = Daemon()
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_address[1]}")
+    return Handler.daemon
+
+
+@pytest.fixture
+def host(daemon: Daemon) -> Iterator[Host]:
+    found = Host()
+    yield found
+    found.client.close()
+
+
+class Start(NamedTuple):
+    plan: Plan
+    spec: RunSpec
+    folders: Folders
+    said: list[str]
+
+
+@pytest.fixture
+def start(catalog: Catalog, tmp_path: Path) -> Start:
+    plan = plan_for(catalog, "cpu", "qwen3-0.6b")
+    spec = spec_of(plan, catalog, probe.free_port("127.0.0.1"), name="mine")
+    return Start(plan, spec, Folders(tmp_path / "build", tmp_path / "cache"), [])
+
+
+def run(start: Start, host: Host, catalog: Catalog) -> appliance.Started:
+    return appliance.run(start.plan, start.spec, catalog, host, start.folders, start.said.append)
+
+
+# --- it starts -----------------------------------------------------------------------------------------
+
+
+def test_the_engine_is_told_what_the_line_says(daemon: Daemon, host: Host, start: Start) -> None:
+    container = host.run(start.spec)
+    (body,) = [b for m, p, b in daemon.asked if p == "/containers/create"]
+    assert body["StopTimeout"] == start.spec.stop_seconds == 30
+    assert body["HostConfig"]["RestartPolicy"] == {"Name": "no"}, "until it is ready a death is final"
+    assert ("POST", "/containers/mine/start") in [(m, p) for m, p, _ in daemon.asked]
+    host.keep_alive(container, start.spec)
+    (update,) = [b for m, p, b in daemon.asked if p == "/containers/mine/update"]
+    assert update == {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}
+
+
+def test_what_was_started_just_so_is_asked_and_left_alone(
+    daemon: Daemon, host: Host, start: Start, catalog: Catalog, server: ThreadingHTTPServer
+) -> None:
+    port = str(server.server_address[1])
+    labels = {**start.spec.labels, "io.weighbridge.port": port}
+    daemon.containers["mine"] = daemon.made("mine", labels)
+    daemon.health = 200
+    began = time.monotonic()
+    found = run(start, host, catalog)
+    assert time.monotonic() - began < 1
+    assert (found.url, found.ready_seconds) == (f"http://127.0.0.1:{port}/v1", None)
+    assert ("GET", "/health", None) in daemon.asked
+    assert "/containers/create" not in [path for _, path, _ in daemon.asked]
+
+
+def test_what_runs_and_does_not_answer_is_no_success(
+    daemon: Daemon, host: Host, start: Start, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.containers["mine"] = daemon.made("mine", start.spec.labels)
+    impatient(monkeypatch)
+    with pytest.raises(NotReady, match="did not answer within 0 s"):
+        run(start, host, catalog)
+    assert "mine" in daemon.containers, "another call started it"
+
+
+def test_other_weights_are_another_container(daemon: Daemon, host: Host, start: Start, catalog: Catalog) -> None:
+    other = spec_of(start.plan, catalog, name="mine", weights="/elsewhere")
+    daemon.containers["mine"] = daemon.made("mine", other.labels)
+    with pytest.raises(HostError) as caught:
+        run(start, host, catalog)
+    assert (caught.value.message, caught.value.hint) == (
+        "a container called mine is running already", "try: invoke stop --name mine",
+    )  # fmt: skip
+
+
+# --- it does not ---------------------------------------------------------------------------------------
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appliance, "wait_ready", lambda *a, **k: wait_ready(*a, **{**k, "seconds": 0}))
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_the_log_outlives_the_container(
+    dies: bool, daemon: Daemon, host: Host, start: Start, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.dies = dies
+    if not dies:
+        impatient(monkeypatch)
+    with pytest.raises(NotReady) as caught:
+        run(start, host, catalog)
+    first, *rest = caught.value.message.splitlines()
+    assert first.endswith("died with exit code 1 before it was ready" if dies else "/health did not answer within 0 s")
+    assert rest == [f"  | {line}" for line in LOG[-60:]]
+    path = start.folders.build / "mine.log"
+    assert caught.value.hint == f"less {path}"
+    assert path.read_text(encoding="utf-8").splitlines() == LOG
+    assert daemon.containers == {}
+    assert start.said[-1] == "removing mine"
+
+
+def test_a_log_that_cannot_be_kept_is_still_shown(daemon: Daemon, host: Host, start: Start, catalog: Catalog) -> None:
+    daemon.dies = True
+    start.folders.build.write_text("a file", encoding="utf-8")
+    with pytest.raises(NotReady, match="ValueError: no such kind"):
+        run(start, host, catalog)
+
+
+def test_a_container_that_somebody_removed_is_two_lines(daemon: Daemon, host: Host, start: Start) -> None:
+    container = host.run(start.spec)
+    del daemon.containers["mine"]
+    with pytest.raises(NotReady) as caught:
+        must_live(container)
+    assert (caught.value.message, caught.value.hint) == (
+        "mine was removed before it was ready", "start it again: invoke run",
+    )  # fmt: skip
+
+
+# --- the engine itself ---------------------------------------------------------------------------------
+
+CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
+    "find": lambda host, _, spec: host.find("1"),
+    "images": lambda host, _, spec: host.images(),
+    "bases": lambda host, _, spec: host.bases(),
+    "idle_volumes": lambda host, _, spec: host.idle_volumes(),
+    "run": lambda host, _, spec: host.run(spec),
+    "keep_alive": lambda host, container, spec: host.keep_alive(container, spec),
+    "same": lambda host, _, spec: host.same(spec),
+    "check_free": lambda host, _, spec: host.check_free("x"),
+    "appliances": lambda host, _, spec: host.appliances(),
+    "describe": lambda host, _, spec: host.describe(),
+    "container": lambda host, _, spec: host.container(None),
+    "stop": lambda host, container, spec: host.stop(container, 1),
+    "plan_of": lambda host, container, spec: host.plan_of(container),
+    "logs": lambda host, container, spec: list(host.logs(container)),
+    "must_live": lambda host, container, spec: must_live(container),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_whatever_the_engine_refuses_is_two_lines(name: str, daemon: Daemon, host: Host, start: Start) -> None:
+    container = host.run(start.spec)
+    daemon.broken = True
+    with pytest.raises(HostError) as caught:
+        CALLS[name](host, container, start.spec)
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    assert host.memory_gib(container) is None
+
+
+def test_an_engine_that_hangs_is_given_up(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "_HELLO_SECONDS", 0.2)
+    daemon.slow = 1
+    with pytest.raises(HostError) as caught:
+        Host()
+    assert caught.value.message.startswith("no Docker engine answers: ")
+    assert caught.value.hint == "start one: sudo systemctl start docker"
+    assert not appliance.is_built("1")
+
+
+def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:
+    daemon.volumes = ["weighbridge-cache", "weighbridge-cache-mine", "weighbridge-cached", "db", "my-weighbridge-cache"]
+    assert [v.name for v in host.idle_volumes()] == ["weighbridge-cache", "weighbridge-cache-mine"]
+
+
+def test_an_image_is_looked_for(daemon: Daemon) -> None:
+    assert appliance.is_built("1")
