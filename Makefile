@@ -70,7 +70,7 @@ develop: .venv/.developer ## .venv with the test tools too
 .venv/.ready: requirements.txt
 	@scripts/install-missing.sh python
 	@echo "setup: .venv with the locked requirements" >&2
-	@test -x $(BIN)/python || "$$(scripts/install-missing.sh which-python)" -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf .venv; "$$(scripts/install-missing.sh which-python)" -m venv .venv; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 

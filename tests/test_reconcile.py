@@ -6,7 +6,9 @@ import pytest
 from support import plan_for
 
 from weighbridge.catalog import Catalog
-from weighbridge.reconcile import Reconciliation, read_reported, reconcile, reconciliation_text
+from weighbridge.reconcile import read_reported, reconcile
+from weighbridge.report import reconciliation_text
+from weighbridge.types import Reconciliation
 
 CUDA = """\
 (EngineCore pid=301) INFO 11-21 01:55:10 [gpu_model_runner.py:4821] Model loading took 61.07 GiB memory and 1.2 seconds

@@ -31,6 +31,11 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+def pairs(order: Order, catalog: Catalog, model: Model | None, *, by_profile: bool) -> list[Fit]:
+    """Every model for the order's profile, or every profile for its model."""
+    return models_for(order, catalog) if by_profile else profiles_for(order, catalog, model)
+
+
 def profiles_for(order: Order, catalog: Catalog, model: Model | None = None) -> list[Fit]:
     """Each profile of one machine, for the model of the order."""
     found = model or catalog.model(order.model)

@@ -15,7 +15,7 @@ import msgspec
 from weighbridge.catalog import Catalog
 from weighbridge.engines import Tmpfs, Ulimit
 from weighbridge.errors import unknown
-from weighbridge.runspec import line, tmpfs_options
+from weighbridge.runspec import line, run_spec, tmpfs_options
 from weighbridge.types import File, Plan, Recipe, RunSpec
 
 RUNTIMES = ("docker", "podman")
@@ -112,6 +112,14 @@ def _digest(files: Mapping[str, File]) -> str:
         found.update(f"{path}\0{files[path].executable}\0{len(content)}\0".encode())
         found.update(content)
     return found.hexdigest()
+
+
+def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int) -> RunSpec:
+    """The RunSpec of a plan with its image's digest."""
+    profile = catalog.profile(plan.profile)
+    engine = catalog.engine(plan.engine).families[plan.family]
+    digest = render_image(plan, catalog).digest
+    return run_spec(plan, profile.family, engine, digest=digest, weights=str(weights), name=name, port=port)
 
 
 def render_target(target: str, plan: Plan, run: RunSpec, catalog: Catalog) -> dict[str, File]:

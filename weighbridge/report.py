@@ -6,9 +6,10 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Any
 from xml.etree import ElementTree
 
-from weighbridge.types import Plan, RankMemory, RunSpec, SmokeReport
+from weighbridge.types import Line, Plan, RankMemory, Reconciliation, RunSpec, SmokeReport
 
 _BAR_WIDTH = 48
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not even escaped
@@ -30,6 +31,7 @@ def plan_text(plan: Plan) -> str:
     if plan.warnings:
         parts += ["", *(f"warning: {w}" for w in plan.warnings)]
     parts += ["", "because", *(f"  {b}" for b in plan.because)]
+    parts += ["", "the engine is called with", f"  {shlex.join([*plan.command, *plan.engine_args])}"]
     return "\n".join(parts)
 
 
@@ -90,11 +92,41 @@ def reasons_text(run: RunSpec) -> str:
     return "\n".join(["because", *(f"  {name}: {why}" for name, why in rows)])
 
 
+def reconciliation_text(found: Reconciliation) -> str:
+    """Planned, reported and the difference as a table; the last line names a broken promise."""
+    rows = [(x.name, _number(x.low), _number(x.high), _number(x.reported), _difference(x)) for x in found.lines]
+    if not rows:
+        return "the engine reported no figures of its memory"
+    text = table(rows, ("", "PLANNED", "UP TO", "REPORTED", "AGAINST PLANNED"))
+    if found.missing_share:
+        text += f"\nwarning: {found.missing_share:.1%} fewer tokens of KV cache than were promised"
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+
+
+def _difference(line: Line) -> str:
+    return f"{line.reported / line.low - 1:+.1%}" if line.low else "-"
+
+
+def started_text(started: Any) -> str:
+    """Where it answers, what its engine says of its memory, and what to type next."""
+    words = "answers already" if started.ready_seconds is None else f"answers after {started.ready_seconds:.0f} s"
+    lines = [f"{started.name} {words}: {started.url}"]
+    if started.memory is not None:
+        lines += ["", reconciliation_text(started.memory), ""]
+    return "\n".join([*lines, f"prove it: invoke smoke --name {started.name}"])
+
+
 def smoke_text(report: SmokeReport) -> str:
     """The checks as a table, and one closing line."""
     rows = [("ok" if c.ok else "FAIL", c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
     passed = sum(c.ok for c in report.checks)
     lines = [table(rows), f"{passed} of {len(report.checks)} checks passed in {report.seconds:.1f} s: {report.url}"]
+    if report.memory is not None:
+        lines += ["", reconciliation_text(report.memory)]
     return "\n".join([*lines, "", "ask it yourself:", curl_line(report)] if report.ok else lines)
 
 

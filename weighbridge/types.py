@@ -171,6 +171,30 @@ class Check(Value, frozen=True, kw_only=True):
     detail: str
 
 
+class Line(Value, frozen=True, kw_only=True):
+    """One figure: planned from low to high, and reported."""
+
+    name: str
+    low: float
+    high: float
+    reported: float
+
+    @property
+    def short(self) -> float:
+        """The share of the low end that is missing; 0 when nothing is."""
+        return max(0.0, 1 - self.reported / self.low) if self.low > 0 else 0.0
+
+
+class Reconciliation(Value, frozen=True, kw_only=True):
+    """Every figure that both sides have. A promise is about tokens: those alone can be short."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def missing_share(self) -> float:
+        return max((line.short for line in self.lines if line.name == "KV cache tokens"), default=0.0)
+
+
 class SmokeReport(Value, frozen=True, kw_only=True):
     """What a running appliance answered."""
 
@@ -178,6 +202,7 @@ class SmokeReport(Value, frozen=True, kw_only=True):
     model: str
     checks: tuple[Check, ...]
     seconds: float
+    memory: Reconciliation | None = None
 
     @property
     def ok(self) -> bool:

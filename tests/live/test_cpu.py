@@ -233,16 +233,19 @@ def test_an_engine_that_dies_shows_its_log_and_leaves_nothing(engine: docker.Doc
     assert remaining(engine, "weighbridge-live-broken") == []
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing(engine: docker.DockerClient) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_ctrl_c_while_it_starts_leaves_nothing(seconds: float, engine: docker.DockerClient) -> None:
     name = "weighbridge-live-interrupted"
     command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
-    )
+    process = subprocess.Popen(  # a shell that runs tests in the background has SIGINT ignored
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
         if "waiting for the engine" in line:
             break
+    time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest

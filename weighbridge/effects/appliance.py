@@ -23,10 +23,9 @@ from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, WeighbridgeError
 from weighbridge.facts import Value
-from weighbridge.plan import slug
 from weighbridge.render import render_image
-from weighbridge.runspec import LABEL, image_tag, run_spec
-from weighbridge.types import Plan, Recipe, RunSpec
+from weighbridge.runspec import LABEL, image_tag
+from weighbridge.types import Plan, Recipe, Reconciliation, RunSpec
 
 Say = Callable[[str], None]
 _PROGRESS_EVERY_SECONDS = 5.0
@@ -58,6 +57,7 @@ class Started(Value, frozen=True, kw_only=True):
     url: str
     image: str
     ready_seconds: float | None
+    memory: Reconciliation | None = None
 
 
 def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Built:
@@ -95,14 +95,6 @@ def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
     }
 
 
-def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int) -> RunSpec:
-    """The RunSpec of a plan with its image's digest."""
-    profile = catalog.profile(plan.profile)
-    engine = catalog.engine(plan.engine).families[plan.family]
-    digest = render_image(plan, catalog).digest
-    return run_spec(plan, profile.family, engine, digest=digest, weights=str(weights), name=name, port=port)
-
-
 def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
     """Build what is missing, start the container and wait. One that was started just so is left alone."""
     url = f"http://{spec.host_address}:{spec.host_port}"
@@ -116,28 +108,31 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
     probe.check_port(spec.host_address, spec.host_port)
     build(plan, catalog, host, folders, say)
     seconds = _start(spec, engine, host, folders, say, url)
-    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1))
+    memory = host.reconcile(host.container(spec.name), plan, engine)
+    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
 
 
 def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
     """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
-    container = host.run(spec)
-    say(f"started {spec.name}, waiting for the engine")
     try:
         with terminated_like_interrupted():
+            container = host.run(spec)
+            say(f"started {spec.name}, waiting for the engine")
             seconds = _wait(container, engine, host, folders, say, url)
             host.keep_alive(container, spec)
             return seconds
     except (KeyboardInterrupt, WeighbridgeError):
-        say(f"removing {spec.name}")
-        _remove(container, host, say)
+        _remove(spec, host, say)
         raise
 
 
-def _remove(container: Container, host: Host, say: Say) -> None:
-    """What ended the start is the error to show, even where this fails too."""
+def _remove(spec: RunSpec, host: Host, say: Say) -> None:
+    """What this start made, however far it came. What ended it is the error to show, even where this fails too."""
     try:
-        host.stop(container, 5)
+        container = host.made_from(spec)
+        if container is not None:
+            say(f"removing {spec.name}")
+            host.stop(container, 5)
     except HostError as e:
         say(f"{e.message}\n  {e.hint}")
 
@@ -205,8 +200,3 @@ class _Progress:
                 if pattern.search(line):
                     return words
         return "starting"
-
-
-def build_name(plan: Plan) -> str:
-    """The folder name of a rendered plan."""
-    return f"{slug(plan.profile)}-{slug(plan.model)}"

@@ -12,7 +12,7 @@ import httpx
 
 from weighbridge.errors import NotReady
 from weighbridge.facts import Expectation, SmokeFacts
-from weighbridge.types import Check, SmokeReport
+from weighbridge.types import Check, Reconciliation, SmokeReport
 
 Say = Callable[[str], None]
 _ANSWER_SECONDS = 120.0
@@ -36,6 +36,7 @@ class Target(NamedTuple):
     reasoning: bool
     tools: bool
     facts: SmokeFacts
+    memory: Reconciliation | None = None
 
 
 class Wrong(Exception):
@@ -81,9 +82,8 @@ def smoke(target: Target, *, say: Say) -> SmokeReport:
         for name, ask in _checks(target):
             checks.append(_run(name, lambda ask=ask: ask(client, target)))  # type: ignore[misc]
             say(f"{'ok  ' if checks[-1].ok else 'FAIL'} {name}: {checks[-1].detail}")
-    return SmokeReport(
-        url=target.url, model=target.model, checks=tuple(checks), seconds=round(time.monotonic() - started, 3)
-    )
+    seconds = round(time.monotonic() - started, 3)
+    return SmokeReport(url=target.url, model=target.model, checks=tuple(checks), seconds=seconds, memory=target.memory)
 
 
 Ask = Callable[[httpx.Client, Target], str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import subprocess
 import tarfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import docker
+import msgspec
 import requests
 import urllib3
 from docker.errors import DockerException, ImageNotFound, NotFound
@@ -21,9 +21,11 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
 
+from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
+from weighbridge.reconcile import read_reported, reconcile
 from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
-from weighbridge.types import RunSpec
+from weighbridge.types import Plan, Reconciliation, RunSpec
 
 Say = Callable[[str], None]
 PLAN_FILE = "/opt/weighbridge/plan.json"
@@ -156,12 +158,16 @@ class Host:
             policy: Any = restart_policy(spec)
             container.update(restart_policy=policy)
 
-    def same(self, spec: RunSpec) -> Container | None:
-        """The container that runs under this name already, started just as this one would be."""
+    def made_from(self, spec: RunSpec) -> Container | None:
+        """The container under this name, when it was made just as this one would be."""
         found = self._get(spec.name)
         label = f"{LABEL}.spec"
-        same = found is not None and found.status == "running" and found.labels.get(label) == spec.labels[label]
-        return found if same else None
+        return found if found is not None and found.labels.get(label) == spec.labels[label] else None
+
+    def same(self, spec: RunSpec) -> Container | None:
+        """The one that runs so already."""
+        found = self.made_from(spec)
+        return found if found is not None and found.status == "running" else None
 
     def check_free(self, name: str) -> None:
         """Raises HostError when a container has this name."""
@@ -209,17 +215,19 @@ class Host:
             except NotFound:
                 return
 
-    def plan_of(self, container: Container) -> dict[str, Any]:
-        """The plan that travels in the image. Raises HostError when it is not there."""
+    def plan_of(self, container: Container) -> Plan:
+        """The plan that travels in the image. Raises HostError when it is not there, or another version's."""
         with engine_trouble(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build"):
             stream, _ = container.get_archive(PLAN_FILE)
             content = b"".join(stream)
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             member = tar.extractfile("plan.json")
             assert member is not None
-            found = json.loads(member.read())
-        assert isinstance(found, dict)
-        return found
+            try:
+                return msgspec.json.decode(member.read(), type=Plan)
+            except msgspec.MsgspecError as e:
+                message = f"{container.name} was built by another version of Weighbridge: {e}"
+                raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
 
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
@@ -229,6 +237,10 @@ class Host:
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
         if pending:
             yield pending.decode(errors="replace")
+
+    def reconcile(self, container: Container, plan: Plan, engine: Engine) -> Reconciliation:
+        """The plan beside what the engine says of its memory in its log."""
+        return reconcile(plan, read_reported(self.logs(container), engine.reported))
 
     def memory_gib(self, container: Container) -> float | None:
         """What the container uses now, page cache left out; None when the engine does not say."""

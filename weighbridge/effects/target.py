@@ -23,11 +23,12 @@ def _appliance(name: str | None, catalog: Catalog) -> Target:
     plan = host.plan_of(container)
     return Target(
         url=f"http://127.0.0.1:{container.labels[f'{LABEL}.port']}",
-        model=plan["model"],
-        max_model_len=plan["max_model_len"],
-        reasoning=bool(plan["reasoning_parser"]),
-        tools=bool(plan["tool_call_parser"]),
-        facts=_facts(plan["model"], catalog),
+        model=plan.model,
+        max_model_len=plan.max_model_len,
+        reasoning=bool(plan.reasoning_parser),
+        tools=bool(plan.tool_call_parser),
+        facts=_facts(plan.model, catalog),
+        memory=host.reconcile(container, plan, catalog.engine(plan.engine)),
     )
 
 

@@ -1,0 +1,85 @@
+"""What was typed and what the environment adds, as the values of the road: catalogue, plan, folders, RunSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weighbridge.catalog import Catalog
+from weighbridge.errors import BadValue
+from weighbridge.facts import Model
+from weighbridge.order import read_name, read_order, read_port
+from weighbridge.plan import slug
+from weighbridge.render import spec_of
+from weighbridge.road import make_plan
+from weighbridge.runspec import container_name
+from weighbridge.types import Order, Plan, RunSpec
+
+if TYPE_CHECKING:  # a plan is made without the Docker library
+    from weighbridge.effects.appliance import Folders
+
+STORE = "/var/lib/weighbridge/models"
+
+
+class Asked:
+    """One command's flags and environment; everything is made when it is asked for. Raises Refused."""
+
+    def __init__(self, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self.flags, self.environment = flags, environment
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The built-in catalogue and, above it, the folder of --catalog or WEIGHBRIDGE_CATALOG."""
+        folder = self.flags.get("catalog") or self.environment.get("WEIGHBRIDGE_CATALOG")
+        if folder and not Path(folder).is_dir():
+            raise BadValue(f"--catalog {folder}: no such folder", "name one with profiles/, models/ or images/ in it")
+        return Catalog(*[Path(folder)] if folder else [])
+
+    @cached_property
+    def order(self) -> Order:
+        return read_order(self.flags)
+
+    @cached_property
+    def model(self) -> Model | None:
+        """The model of --model-config; None when the catalogue knows it."""
+        config = self.flags.get("model_config")
+        return self.catalog.model_from_config(self.order.model, Path(config)) if config else None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return make_plan(self.order, self.catalog, self.model, self._frame())
+
+    def _frame(self) -> list[str]:
+        """The flags beside the order, which a line to paste must repeat."""
+        names = [n for n in ("model_config", "catalog") if self.flags.get(n)]
+        return [word for n in names for word in (f"--{n.replace('_', '-')}", self.flags[n])]
+
+    @property
+    def folders(self) -> Folders:
+        from weighbridge.effects.appliance import Folders
+
+        cache = Path(self.environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weighbridge"
+        mirror = self.environment.get("WEIGHBRIDGE_DEBIAN_MIRROR")
+        return Folders(Path("build"), Path(self.environment.get("WEIGHBRIDGE_CACHE") or cache), mirror)
+
+    @cached_property
+    def weights(self) -> Path:
+        """--weights, else the folder of --model-config, else what travels along, else the store's."""
+        config = self.flags.get("model_config")
+        if self.flags.get("weights"):
+            return Path(self.flags["weights"]).absolute()
+        if config and Path(config).is_dir():
+            return Path(config).absolute()
+        bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
+        store = Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE)
+        return bundled or store.absolute() / slug(self.plan.model)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        from weighbridge.effects.probe import free_port
+
+        port = read_port(self.flags["port"]) or free_port("127.0.0.1")
+        name = read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
+        return spec_of(self.plan, self.catalog, weights=self.weights, name=name, port=port)
