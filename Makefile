@@ -45,6 +45,10 @@ demo-model: setup ## train the demo model again (minutes, CPU)
 calibrate: develop ## fit the overhead band to the rows in tests/calibration/rows; writes docs/planner.md
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
+.PHONY: docs
+docs: develop ## the pages that are made: docs/fit.md
+	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
+
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml
 	scripts/lock.sh

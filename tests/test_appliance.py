@@ -185,7 +185,7 @@ def test_other_weights_are_another_container(daemon: Daemon, host: Host, start: 
     with pytest.raises(HostError) as caught:
         run(start, host, catalog)
     assert (caught.value.message, caught.value.hint) == (
-        "a container called mine is running already", "try: invoke stop --name mine",
+        "a container called mine is there already (running)", "try: invoke stop --name mine",
     )  # fmt: skip
 
 

@@ -130,7 +130,8 @@ def test_a_model_by_its_config(inv: Any) -> None:
     [
         (["--profile", "a100-80-x4"], "no profile called 'a100-80-x4'", "did you mean a100-80g-x4?"),
         (["--profile", "a100-80g-x3"], "a100-80g-x3: NVIDIA A100", "try --profile a100-80g-x2"),
-        (["--profile", ""], "no profile called ''", "invoke profiles"),
+        (["--profile", ""], "--profile is empty", "give it a value, or leave --profile out"),
+        (["--catalog", "/no/such/folder"], "--catalog /no/such/folder: no such folder", "profiles/"),
         (["--model", "qwen3-8"], "no model called 'qwen3-8'", "did you mean qwen3-8b?"),
         (["--engine", "vlm"], "no engine called 'vlm'", "did you mean vllm?"),
         (["--engine-version", "9"], "no version of vLLM called '9'", "invoke engines"),

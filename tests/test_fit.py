@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import plan_for
+from support import ROOT, plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
@@ -51,12 +51,16 @@ def test_the_text_has_a_table_and_the_reasons(catalog: Catalog) -> None:
     assert "a100-80g-x8  deepseek-r1: DeepSeek R1 needs 79.29 GiB of weights" in text
 
 
-def test_the_page_has_a_row_for_each_model(catalog: Catalog) -> None:
+def test_the_page_has_a_row_for_each_profile(catalog: Catalog) -> None:
     lines = fit_markdown(catalog).splitlines()
-    assert len(lines) == 2 + len(catalog.model_ids())
+    assert len(lines) == 2 + len(catalog.profiles())
     assert len({line.count("|") for line in lines}) == 1
 
 
 def test_a_name_that_is_none_is_refused(catalog: Catalog) -> None:
     with pytest.raises(UnknownName):
         models_for(Order(profile="nothing"), catalog)
+
+
+def test_the_page_that_is_committed_is_todays(catalog: Catalog) -> None:
+    assert fit_markdown(catalog) in (ROOT / "docs" / "fit.md").read_text(encoding="utf-8"), "make docs"

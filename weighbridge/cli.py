@@ -77,8 +77,19 @@ def verb(*groups: Flags) -> Callable[[Callable[..., int | None]], Any]:
     return wrap
 
 
+def refuse_empty(values: dict[str, Any]) -> None:
+    """An empty value is a variable that was not set, and never what was meant."""
+    from weighbridge.errors import BadValue
+
+    for name, value in values.items():
+        if value == "":
+            flag = "--" + name.replace("_", "-")
+            raise BadValue(f"{flag} is empty", f"give it a value, or leave {flag} out")
+
+
 def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
     try:
+        refuse_empty(values)
         return body(**values) or 0
     except WeighbridgeError as e:
         return complain(e, bool(values.get("json")))

@@ -89,17 +89,17 @@ def _rows(found: list[Fit]) -> Iterator[tuple[Any, ...]]:
 
 
 def fit_markdown(catalog: Catalog) -> str:
-    """Models down, profiles across: TP x PP x DP and the context in thousands of tokens, or a dash."""
-    models, profiles = catalog.models(), [p.id for p in catalog.profiles() if p.count in (1, 4, 8)]
-    lines = [f"| | {' | '.join(profiles)} |", "|---" * (len(profiles) + 1) + "|"]
-    for model in models:
-        cells = [_fit(Order(profile=p, model=model.id), model, catalog) for p in profiles]
-        lines.append(f"| {model.id} | {' | '.join(_cell(c) for c in cells)} |")
+    """Profiles down, models across: TP×PP×DP and the context in units of 1024 tokens; * narrow, – not."""
+    models = catalog.models()
+    lines = [f"| | {' | '.join(m.id for m in models)} |", "|---" * (len(models) + 1) + "|"]
+    for profile in catalog.profiles():
+        cells = [_fit(Order(profile=profile.id, model=m.id), m, catalog) for m in models]
+        lines.append(f"| {profile.id} | {' | '.join(_cell(c) for c in cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(found: Fit) -> str:
     if found.verdict == NOT:
         return "–"
-    length = f"{found.max_model_len / 1024:.0f}K"
-    return f"{found.parallel} {length}" + ("" if found.verdict == FITS else " (narrow)")
+    cut = found.parallel.replace("TP", "").replace(" PP", "×").replace(" DP", "×")
+    return f"{cut} {found.max_model_len / 1024:.0f}K" + ("" if found.verdict == FITS else "*")

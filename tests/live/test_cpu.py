@@ -88,6 +88,8 @@ def test_every_smoke_check_is_green(appliance: dict[str, Any], tmp_path: Path) -
     assert {c["id"]: c["detail"] for c in report["checks"] if not c["ok"]} == {}
     wanted = {"health", "models", "chat", "stream", "reasoning", "tool-call", "unknown-model", "too-long"}
     assert {c["id"] for c in report["checks"]} == wanted
+    tokens = next(x for x in report["memory"]["lines"] if x["name"] == "KV cache tokens")
+    assert tokens["reported"] >= tokens["low"], "the engine holds what the plan promised"
     suite = ElementTree.parse(tmp_path / "smoke.xml").getroot()  # noqa: S314  our own file
     assert suite.get("failures") == "0"
 

@@ -175,7 +175,7 @@ class Host:
         if found is not None:
             ours = f"{LABEL}.name" in found.labels
             hint = f"try: invoke stop --name {name}" if ours else f"try another: --name {name}-2"
-            raise HostError(f"a container called {name} is {found.status} already", hint)
+            raise HostError(f"a container called {name} is there already ({found.status})", hint)
 
     def _get(self, name: str) -> Container | None:
         with engine_trouble(f"the Docker engine does not say whether {name} is there"):

@@ -21,8 +21,8 @@ docker run \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=8ce3ab8ef1401dd3155671a53627d964cebbb306824738deaaac7f2c5aba5da0 \
+  --label io.weighbridge.plan=8996e0d9b67324ffb0c2527436fe8f98c2cf6a8019b8168b7c9c6cd4f624b8df \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=a0139693fbca24fc64eec90978a483945b44c2937261d2b8c5d9f252757dcca9 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-8ce3ab8ef140
+  --label io.weighbridge.spec=d52db7144f1aff869cacd52bfb14f7a5c6a1e080263b993e199ac4ad7d577bf2 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-8996e0d9b673

@@ -21,8 +21,8 @@ podman run \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=3f090bdb8ebe7bb638da786493572e9ad5052a4872bf16ff6c288b836aceb90d \
+  --label io.weighbridge.plan=165588fcd963453e878976635a7a9d6ecacd9f2f51497ea08e040ca22c9d6965 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=b7049d5c4c700105386fb64555ece69241873d95bce51f9fb9898dda191ad054 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-3f090bdb8ebe
+  --label io.weighbridge.spec=f5c3f29d40a6a2aebf38baf5d00505a26629aa4d1a4e7ba63c87aba81457853d \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-165588fcd963
