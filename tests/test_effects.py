@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support import ROOT
 
@@ -23,7 +24,7 @@ from weighbridge.effects.base import mirror_lines
 from weighbridge.effects.chat import Target, local, smoke, wait_ready
 from weighbridge.effects.clean import clean
 from weighbridge.effects.target import target_of
-from weighbridge.effects.weights import check_model, check_weights
+from weighbridge.effects.weights import check_model, check_weights, stored_bytes
 from weighbridge.effects.wheels import fetch_wheels, read_lock, target_flags
 from weighbridge.errors import BadFile, BadValue, HostError, NotReady, Unsupported
 from weighbridge.facts import Expectation, SmokeFacts
@@ -859,3 +860,39 @@ def test_an_address_where_something_else_answers(models: Any, engine: Engine, ur
     engine.models = models
     with pytest.raises(HostError, match="/v1/models: "):
         target_of(None, url, catalog)
+
+
+# --- what the files say of the weights ------------------------------------------------------------------
+
+
+def tensors(path: Path, **sizes: int) -> None:
+    """A safetensors file with tensors of these sizes in bytes; double underscores stand for dots."""
+    header, end = {}, 0
+    for name, size in sizes.items():
+        header[name.replace("__", ".")] = {"dtype": "U8", "shape": [size], "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+def test_the_demo_models_files_are_what_its_shape_says(catalog: Catalog) -> None:
+    model = catalog.model("weighbridge-demo")
+    folder = catalog.model_folder(model)
+    assert folder is not None
+    assert stored_bytes(folder, model.shape) == 2 * 592_000
+
+
+def test_what_is_stored_and_not_loaded_does_not_count(tmp_path: Path, catalog: Catalog) -> None:
+    shape = catalog.model("qwen3-0.6b").shape  # 28 layers, tied
+    tensors(tmp_path / "a.safetensors", model__embed_tokens__weight=100, model__layers__27__mlp__weight=10)
+    tensors(tmp_path / "b.safetensors", lm_head__weight=100, model__layers__28__mlp__weight=1000)
+    assert stored_bytes(tmp_path, shape) == 110
+    untied = msgspec.structs.replace(shape, tied_embeddings=False)
+    assert stored_bytes(tmp_path, untied) == 210
+
+
+def test_without_readable_shards_the_shape_decides(tmp_path: Path, catalog: Catalog) -> None:
+    shape = catalog.model("qwen3-0.6b").shape
+    assert stored_bytes(tmp_path, shape) is None
+    (tmp_path / "a.safetensors").write_bytes(b"\xff" * 100)
+    assert stored_bytes(tmp_path, shape) is None

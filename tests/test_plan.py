@@ -373,3 +373,18 @@ def test_more_memory_never_means_less_context(
         except DoesNotFit:
             lengths.append(0)
     assert lengths[0] <= lengths[1]
+
+
+# --- files at hand -------------------------------------------------------------------------------------
+
+
+def test_the_files_own_headers_beat_the_shape(catalog: Catalog) -> None:
+    model = catalog.model("qwen3-8b")
+    order = Order(profile="h100-80g-x1", model="qwen3-8b")
+    plain = make_plan(order, catalog, model)
+    stored = round(1.04 * plain.memory.weights_total_gib * GIB)
+    found = make_plan(order, catalog, msgspec.structs.replace(model, stored_bytes=stored))
+    assert found.memory.weights_total_gib == pytest.approx(1.04 * plain.memory.weights_total_gib, rel=1e-3)
+    assert any("by the files' own headers, 104" in b for b in found.because)
+    half = make_plan(order, catalog, msgspec.structs.replace(model, stored_bytes=stored // 2))
+    assert any("are they this model's?" in w for w in half.warnings)

@@ -191,7 +191,10 @@ class SmokeFacts(Value, frozen=True, kw_only=True):
 
 
 class Model(Value, frozen=True, kw_only=True):
-    """A model that is known by name (models/<id>.yaml) or by its config.json."""
+    """A model that is known by name (models/<id>.yaml) or by its config.json.
+
+    `stored_bytes`: the tensors that an engine loads, by the headers of the files at hand; None without files.
+    """
 
     id: str
     title: str
@@ -201,6 +204,7 @@ class Model(Value, frozen=True, kw_only=True):
     parsers: Parsers = Parsers()
     bundled: str | None = None
     smoke: SmokeFacts = SmokeFacts()
+    stored_bytes: int | None = None
     notes: tuple[str, ...] = ()
 
 

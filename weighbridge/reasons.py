@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from weighbridge.memory import GIB
 from weighbridge.parallel import COMFORT, Layout
 from weighbridge.types import Order
 from weighbridge.weigh import Weighing
 
+_ODD_SHARE = 0.1  # files that differ from the shape by more than this are worth a question
 _NARROW_SHARE = 0.05  # a promised KV cache smaller than this share of the budget is a narrow margin
 
 
@@ -48,6 +50,11 @@ def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
         f" {worst.overhead_gib_high:.2f}, which leaves {worst.kv_gib_low:.2f} to {worst.kv_gib_high:.2f} GiB",
         f"overhead: {weighing.overhead.because}{_measured(weighing)}",
     ]
+    if weighing.files_share != 1.0:
+        stored = (weighing.model.stored_bytes or 0) / GIB
+        lines.append(
+            f"weights: {stored:.2f} GiB by the files' own headers, {weighing.files_share:.1%} of what the shape says"
+        )
     if weighing.family.kv_cache == "stated":
         space = weighing.kv_space_gib(layout.split)
         lines.append(
@@ -70,6 +77,10 @@ def warnings(weighing: Weighing, layout: Layout, wanted: int) -> tuple[str, ...]
     found = []
     if weighing.profile.nodes > 1:
         found.append("planned over several machines; starting it there is not offered yet")
+    if abs(weighing.files_share - 1) > _ODD_SHARE:
+        found.append(
+            f"the files hold {weighing.files_share:.0%} of what config.json's shape needs: are they this model's?"
+        )
     link = weighing.profile.card.interconnect
     if layout.split.tensor_parallel > link.tensor_parallel_cards:
         found.append(f"tensor parallel {layout.split.tensor_parallel} is wider than {link.kind} carries well")

@@ -31,6 +31,7 @@ class Weighing(NamedTuple):
         stage = rank // split.tensor_parallel
         shape, precision = self.model.shape, self.precision
         weights = memory.weights_bytes(shape, split, stage, precision.dtype, precision.online) / GIB
+        weights *= self.files_share
         low, high = memory.overhead_gib(shape, split, stage, self.load, self.overhead)
         visible = self.profile.card.visible_gib
         budget = self.utilization * visible
@@ -45,6 +46,14 @@ class Weighing(NamedTuple):
             budget_gib=round(budget, 3),
             visible_gib=visible,
         )
+
+    @property
+    def files_share(self) -> float:
+        """The weights by the files' own headers over those by the shape; 1 without files, or in another type."""
+        shape, dtype = self.model.shape, self.precision.dtype
+        if self.model.stored_bytes is None or self.precision.online or dtype != shape.dtype:
+            return 1.0
+        return self.model.stored_bytes / memory.weights_bytes(shape, Split(1, 1), 0, dtype, None)
 
     def memory(self, split: Split) -> Memory:
         ranks = tuple(self.rank(split, r) for r in range(split.ranks))

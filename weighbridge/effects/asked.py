@@ -7,7 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from weighbridge.catalog import Catalog
+from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue
 from weighbridge.facts import Model
 from weighbridge.order import read_name, read_order, read_port
@@ -45,7 +48,12 @@ class Asked:
     def model(self) -> Model | None:
         """The model of --model-config; None when the catalogue knows it."""
         config = self.flags.get("model_config")
-        return self.catalog.model_from_config(self.order.model, Path(config)) if config else None
+        if not config:
+            return None
+        found = self.catalog.model_from_config(self.order.model, Path(config))
+        if not Path(config).is_dir():
+            return found
+        return msgspec.structs.replace(found, stored_bytes=stored_bytes(Path(config), found.shape))
 
     @cached_property
     def plan(self) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -79,13 +80,41 @@ def _check_index(folder: Path) -> None:
 
 def whole_size(shard: Path) -> int | None:
     """Bytes that a safetensors file must have, by its own header; None when there is no header to read."""
+    found = _header(shard)
+    if found is None:
+        return None
+    length, spans = found
+    return 8 + length + max((end for _, end in spans.values()), default=0)
+
+
+def stored_bytes(folder: Path, shape: Shape) -> int | None:
+    """Bytes of the tensors that an engine loads, by the headers of a folder's shards; None without readable shards.
+
+    Prediction layers past the model's own, and a head that is tied to the embedding, are stored and not loaded.
+    """
+    headers = [_header(shard) for shard in sorted(folder.glob("*.safetensors"))]
+    if not headers or any(h is None for h in headers):
+        return None
+    spans = [(name, end - begin) for h in headers if h for name, (begin, end) in h[1].items()]
+    return sum(size for name, size in spans if _is_loaded(name, shape))
+
+
+def _is_loaded(name: str, shape: Shape) -> bool:
+    if shape.tied_embeddings and name.endswith("lm_head.weight"):
+        return False
+    layer = re.search(r"\blayers\.(\d+)\.", name)
+    return layer is None or int(layer[1]) < shape.layers
+
+
+def _header(shard: Path) -> tuple[int, dict[str, tuple[int, int]]] | None:
+    """The length of a shard's header, and for each tensor where its bytes begin and end after it."""
     with shard.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LARGEST_HEADER_BYTES:
             return None
         try:
             tensors = json.loads(file.read(length))
-            ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-            return 8 + length + int(max(ends, default=0))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            offsets = {n: t["data_offsets"] for n, t in tensors.items() if n != "__metadata__"}
+            return length, {n: (int(o[0]), int(o[1])) for n, o in offsets.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             return None
