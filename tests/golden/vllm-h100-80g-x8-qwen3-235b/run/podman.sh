@@ -21,8 +21,8 @@ podman run \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=8996e0d9b67324ffb0c2527436fe8f98c2cf6a8019b8168b7c9c6cd4f624b8df \
+  --label io.weighbridge.plan=52e31bc34d35dd10f38a71ee464a16c3b8fd9626dbd2e6b7ddb08b60cf23bdc0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=d52db7144f1aff869cacd52bfb14f7a5c6a1e080263b993e199ac4ad7d577bf2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-8996e0d9b673
+  --label io.weighbridge.spec=aa594fd78a5f166cdcb451f75bcf1c232fec9466a8fd5329c5a70975fa6bc059 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-52e31bc34d35
