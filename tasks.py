@@ -71,8 +71,11 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
 )
 def fit(json: bool, **values: Any) -> None:
     """What fits: every profile for one model, or every model for one profile."""
+    from weighbridge.errors import BadValue
     from weighbridge.fit import fit_text, pairs
 
+    if values["model"] and values["profile"]:
+        raise BadValue("--model and --profile are one pair", "weigh it with: invoke plan; or leave one of them out")
     it = asked(values)
     found = pairs(it.order, it.catalog, it.model, by_profile=bool(values["profile"]))
     show(found, lambda: fit_text(found), json)

@@ -232,3 +232,9 @@ def test_how_a_checkpoint_stores_its_weights(
     found = shape(DENSE, quantization_config=stored).quantization
     assert found is not None
     assert (found.bits, found.floating, found.group_size) == (bits, floating, group_size)
+
+
+def test_more_layers_than_any_model_has_are_damage() -> None:
+    """They would be walked one by one."""
+    with pytest.raises(BadFile, match="num_hidden_layers is 549755813888"):
+        shape(DENSE, num_hidden_layers=2**39)

@@ -8,6 +8,7 @@ from typing import Any
 from weighbridge.errors import BadFile
 from weighbridge.facts import Experts, Mla, Quantization, Shape
 
+_MOST_LAYERS = 10_000
 _LARGEST = 2**40  # no size in a config.json is near this; beyond it is damage or malice
 _DTYPES = {"half": "float16", "float": "float32"}
 _FULL_ATTENTION = {"full_attention", "attention"}
@@ -73,7 +74,7 @@ def read_config(found: Mapping[str, Any], where: str, unsaid: Unsaid) -> Shape:
     hidden = config.size("hidden_size")
     return Shape(
         architecture=architecture,
-        layers=config.size("num_hidden_layers"),
+        layers=_layers(config),
         hidden_size=hidden,
         heads=heads,
         kv_heads=kv_heads,
@@ -90,6 +91,13 @@ def read_config(found: Mapping[str, Any], where: str, unsaid: Unsaid) -> Shape:
         quantization=_quantization(config),
         no_kv_rate_because=_no_rate(outer, config, architecture in unsaid),
     )
+
+
+def _layers(config: _Config) -> int:
+    found = config.size("num_hidden_layers")
+    if found > _MOST_LAYERS:
+        raise BadFile(f"{config.where}: num_hidden_layers is {found}", f"no model has more than {_MOST_LAYERS} layers")
+    return found
 
 
 def _architecture(config: _Config) -> str:

@@ -128,6 +128,7 @@ def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say
 
 def _remove(spec: RunSpec, host: Host, say: Say) -> None:
     """What this start made, however far it came. What ended it is the error to show, even where this fails too."""
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}  # a second Ctrl-C waits
     try:
         container = host.made_from(spec)
         if container is not None:
@@ -135,6 +136,9 @@ def _remove(spec: RunSpec, host: Host, say: Say) -> None:
             host.stop(container, 5)
     except HostError as e:
         say(f"{e.message}\n  {e.hint}")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:

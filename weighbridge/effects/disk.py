@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -45,7 +44,7 @@ def _check_ours(folder: Path) -> None:
     """Raises BadValue for a folder with files that are not ours."""
     found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else int(folder.exists())
     if found and not (folder / MARKER).is_file():
-        hint = f"choose another: --output FOLDER; or, if it may go: rm -r {shlex.quote(str(folder))}"
+        hint = "choose another: --output FOLDER"
         raise BadValue(f"{folder}: holds {found} files or folders that Weighbridge did not write", hint)
 
 
