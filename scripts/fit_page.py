@@ -7,6 +7,7 @@ from pathlib import Path
 from weighbridge import memory
 from weighbridge.catalog import Catalog
 from weighbridge.fit import fit_markdown
+from weighbridge.listing import weights_gib
 
 HEAD = """# What fits where
 
@@ -24,9 +25,7 @@ def main() -> None:
     catalog = Catalog()
     lines = ["| model | parameters 1e9 | weights GiB |", "|---|---|---|"]
     for model in catalog.models():
-        dtype = model.shape.dtype if model.shape.dtype in memory.BYTES else "bfloat16"
-        gib = memory.weights_bytes(model.shape, memory.Split(1, 1), 0, dtype, None) / memory.GIB
-        lines.append(f"| {model.id} | {memory.parameters(model.shape) / 1e9:.2f} | {gib:.2f} |")
+        lines.append(f"| {model.id} | {memory.parameters(model.shape) / 1e9:.2f} | {weights_gib(model):.2f} |")
     page = HEAD + fit_markdown(catalog) + "\n## What the weights take\n\n" + "\n".join(lines) + "\n"
     Path("docs/fit.md").write_text(page, encoding="utf-8")
 

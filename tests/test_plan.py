@@ -15,9 +15,10 @@ from support import ROOT, plan_for
 from weighbridge.catalog import Catalog
 from weighbridge.engines import Base
 from weighbridge.errors import BadValue, DoesNotFit, Refused, UnknownName, Unsupported
+from weighbridge.memory import GIB
 from weighbridge.plan import base_reference, plan, slug
 from weighbridge.road import command_line, make_plan
-from weighbridge.types import GIB, Order, Plan
+from weighbridge.types import Order, Plan
 
 R1D = "deepseek-r1-distill-"
 

@@ -13,10 +13,11 @@ from support import Case, cases, plan_for, spec_of
 from weighbridge.catalog import Catalog
 from weighbridge.errors import UnknownName
 from weighbridge.facts import Mount
+from weighbridge.memory import GIB
 from weighbridge.plan import slug
 from weighbridge.render import RUNTIMES, render_image, render_target, spelling
 from weighbridge.runspec import _mount, api_body, container_name, image_tag, line
-from weighbridge.types import GIB, Plan, RunSpec
+from weighbridge.types import Plan, RunSpec
 
 RUNNABLE = [c for c in cases() if not c.name.endswith(("-refused", "-planned"))]
 SWITCHES = {"--detach", "--read-only", "--init"}

@@ -89,6 +89,11 @@ def _struct_in(kind: Any) -> Any:
     return next((k for k in inner if k is not None), None)
 
 
+def profile_name(card_id: str, card: Card, count: int) -> str:
+    """The name of `count` cards in one machine; a card that is only ever alone needs no count."""
+    return card_id if card.counts == (1,) else f"{card_id}-x{count}"
+
+
 class Catalog:
     """What is known, read when it is asked for. Folders named later win, so a user's own can add or replace."""
 
@@ -179,8 +184,7 @@ class Catalog:
         nodes = int(match["nodes"] or 1)
         self._check_count(name, card_id, card, count, nodes)
         family = self.family(card.family)
-        plain = "" if card.counts == (1,) else f"-x{count}"
-        profile_id = f"{card_id}{plain}" + (f"-n{nodes}" if nodes > 1 else "")
+        profile_id = profile_name(card_id, card, count) + (f"-n{nodes}" if nodes > 1 else "")
         return Profile(id=profile_id, card_id=card_id, card=card, family=family, count=count, nodes=nodes)
 
     def _card_id(self, wanted: str, name: str) -> str:
@@ -200,7 +204,7 @@ class Catalog:
             raise Unsupported(
                 f"{name}: {card.title} comes with {sold} a machine, not {count}", f"try --profile {card_id}-x{near}"
             )
-        plain = card_id if card.counts == (1,) else f"{card_id}-x{count}"
+        plain = profile_name(card_id, card, count)
         if nodes < 1:
             raise Unsupported(f"{name}: {nodes} machines", f"try --profile {plain}")
         if nodes > 1 and card.interconnect.kind == "none":
@@ -210,9 +214,8 @@ class Catalog:
         """Every card at every count that is sold, one machine each."""
         found = []
         for card_id in self.card_ids():
-            counts = self.card(card_id).counts
-            names = [card_id if counts == (1,) else f"{card_id}-x{c}" for c in counts]
-            found += [self.profile(name) for name in names]
+            card = self.card(card_id)
+            found += [self.profile(profile_name(card_id, card, count)) for count in card.counts]
         return found
 
     def model(self, name: str) -> Model:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from weighbridge import memory
-from weighbridge.catalog import Catalog
+from weighbridge.catalog import Catalog, profile_name
+from weighbridge.facts import Model
 from weighbridge.report import table
 
 
@@ -15,7 +16,7 @@ def profiles_json(catalog: Catalog) -> list[dict[str, Any]]:
     found = []
     for card_id in catalog.card_ids():
         card = catalog.card(card_id)
-        names = [card_id if card.counts == (1,) else f"{card_id}-x{c}" for c in card.counts]
+        names = [profile_name(card_id, card, count) for count in card.counts]
         found.append({"id": card_id, "profiles": names, **msgspec.to_builtins(card)})
     return found
 
@@ -36,7 +37,7 @@ def profiles_text(catalog: Catalog) -> str:
 def models_json(catalog: Catalog) -> list[dict[str, Any]]:
     found = []
     for model in catalog.models():
-        facts = {"parameters": memory.parameters(model.shape), "weights_gib": round(_weights_gib(model), 2)}
+        facts = {"parameters": memory.parameters(model.shape), "weights_gib": round(weights_gib(model), 2)}
         found.append({**msgspec.to_builtins(model), **facts})
     return found
 
@@ -47,12 +48,13 @@ def models_text(catalog: Catalog) -> str:
         shape = model.shape
         parsers = " ".join(filter(None, (model.parsers.reasoning, model.parsers.tool_call))) or "-"
         size = f"{memory.parameters(shape) / 1e9:.2f}"
-        gib = f"{_weights_gib(model):.2f}"
+        gib = f"{weights_gib(model):.2f}"
         rows.append((model.id, size, gib, shape.max_context_tokens, parsers, model.licence or "-"))
     return table(rows, ("MODEL", "PARAMETERS 1e9", "WEIGHTS GiB", "CONTEXT", "PARSERS", "LICENCE"))
 
 
-def _weights_gib(model: Any) -> float:
+def weights_gib(model: Model) -> float:
+    """GiB of the whole model's weights in the checkpoint's own type."""
     dtype = model.shape.dtype if model.shape.dtype in memory.BYTES else "bfloat16"
     return memory.weights_bytes(model.shape, memory.Split(1, 1), 0, dtype, None) / memory.GIB
 

@@ -12,8 +12,9 @@ import msgspec
 from weighbridge.engines import EngineFamily, Tmpfs
 from weighbridge.errors import Unsupported
 from weighbridge.facts import Family, Mount
+from weighbridge.memory import GIB
 from weighbridge.plan import slug
-from weighbridge.types import GIB, DeviceRequest, Plan, RunSpec
+from weighbridge.types import DeviceRequest, Plan, RunSpec
 
 LABEL = "io.weighbridge"
 CACHE_VOLUME = "weighbridge-cache"

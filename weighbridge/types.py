@@ -5,8 +5,6 @@ from __future__ import annotations
 from weighbridge.engines import Base, Tmpfs, Ulimit
 from weighbridge.facts import Evidence, Mount, Value
 
-GIB = 1024**3
-
 # --- what was asked ------------------------------------------------------------------------------------
 
 
