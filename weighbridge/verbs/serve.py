@@ -1,0 +1,152 @@
+"""Verbs that make and run appliances: render, build, run, smoke, status, logs, stop, clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, Flags, say, show, verb
+from weighbridge.verbs import asked
+
+
+@verb(ORDER, RUN, {"output": (None, "folder to write (default build/<profile>-<model>)")}, DRY, JSON)
+def render(json: bool, dry_run: bool, output: str | None, **values: Any) -> None:
+    """Write the Dockerfile, the entrypoint, the run lines and the compose file of a plan. Builds nothing."""
+    from weighbridge.effects.disk import write_folder
+    from weighbridge.plan import slug
+    from weighbridge.render import render_all
+
+    it = asked(values)
+    files = render_all(it.plan, it.spec, it.catalog)
+    folder = Path(output) if output else Path("build") / f"{slug(it.plan.profile)}-{slug(it.plan.model)}"
+    if not dry_run:
+        write_folder(folder, files)
+    names = [str(folder / name) for name in sorted(files)]
+    show({"folder": str(folder), "files": names, "written": not dry_run}, lambda: "\n".join(names), json)
+
+
+@verb(ORDER, DRY, JSON)
+def build(json: bool, dry_run: bool, **values: Any) -> None:
+    """Build the image of a plan. The same plan twice: the second builds nothing."""
+    from weighbridge.effects import appliance
+    from weighbridge.effects.docker import Host
+    from weighbridge.render import render_image
+    from weighbridge.runspec import image_tag
+
+    it = asked(values)
+    if dry_run:
+        digest = render_image(it.plan, it.catalog).digest
+        tag, there = image_tag(it.plan, digest), appliance.is_built(digest)
+        words = f"nothing to do: {tag} is there" if there else f"would build {tag} from {it.plan.base_image}"
+        return show({"image": tag, "built": False, "present": there}, lambda: words, json)
+    built = appliance.build(it.plan, it.catalog, Host(), it.folders, say)
+    words = f"built {built.tag}" if built.new else f"nothing to do: {built.tag} is there"
+    show({"image": built.tag, "built": built.new, "seconds": round(built.seconds, 2)}, lambda: words, json)
+
+
+@verb(ORDER, RUN, {"print": (None, "print the line for docker or podman, or compose, and run nothing")}, DRY, JSON)
+def run(json: bool, dry_run: bool, **values: Any) -> None:
+    """Build what is missing, start the container, wait until it answers."""
+    from weighbridge.effects import appliance, probe
+    from weighbridge.effects.docker import Host
+    from weighbridge.effects.weights import check_model, check_weights
+    from weighbridge.render import spelling
+    from weighbridge.report import reasons_text, started_text
+
+    it = asked(values)
+    if values["print"]:
+        text = spelling(values["print"], it.plan, it.spec, it.catalog)
+        return show({"spelling": values["print"], "text": text}, lambda: text.rstrip("\n"), json)
+    if dry_run:
+        text = f"would run:\n{spelling('docker', it.plan, it.spec, it.catalog)}\n{reasons_text(it.spec)}"
+        return show({"run": it.spec, "started": False}, lambda: text, json)
+    probe.check_cards(it.catalog.profile(it.plan.profile))
+    check_weights(it.weights)
+    check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
+    show(result, lambda: started_text(result), json)
+
+
+SMOKE: Flags = {
+    "url": (None, "ask this address instead of a container of this host"),
+    "junit": (None, "also write a JUnit XML file there"),
+    "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
+}
+
+
+@verb(NAME, SMOKE, CATALOG, JSON)
+def smoke(json: bool, name: str | None, url: str | None, junit: str | None, strict: bool, **values: Any) -> int:
+    """Ask a running appliance real questions; exit 1 when an answer is wrong."""
+    from weighbridge.effects.chat import smoke as ask
+    from weighbridge.effects.disk import write_file
+    from weighbridge.effects.target import target_of
+    from weighbridge.reconcile import TOLERATED_SHARE
+    from weighbridge.report import smoke_junit, smoke_text
+
+    report = ask(target_of(name, url, asked(values).catalog), say=say)
+    if junit:
+        write_file(Path(junit), smoke_junit(report))
+    show(report, lambda: smoke_text(report), json)
+    short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
+    return 0 if report.ok and not short else 1
+
+
+@verb(JSON)
+def status(json: bool) -> None:
+    """The appliances of this host."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.report import table
+
+    found = Host().describe()
+    rows = [tuple(r) for r in found]
+    text = (
+        table(rows, ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE"))
+        if rows
+        else "no appliance is here; start one: invoke run"
+    )
+    show([r._asdict() for r in found], lambda: text, json)
+
+
+@verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})
+def logs(name: str | None, follow: bool, tail: str) -> None:
+    """What an appliance wrote."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.order import read_count
+
+    host = Host()
+    lines = None if tail == "all" else read_count("--tail", tail)
+    for line in host.logs(host.container(name), follow=follow, tail=lines):
+        print(line, flush=follow)
+
+
+@verb(
+    NAME,
+    {"all": (False, "every appliance of this host")},
+    {"seconds": ("30", "time for running requests to end")},
+    DRY,
+    JSON,
+)
+def stop(name: str | None, seconds: str, dry_run: bool, json: bool, **values: Any) -> None:
+    """Stop and remove an appliance; running requests may end first."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.order import read_count
+
+    host, patience = Host(), read_count("--seconds", seconds)
+    found = host.appliances() if values["all"] else [host.container(name)]
+    for container in [] if dry_run else found:
+        say(f"stopping {container.name}")
+        host.stop(container, patience)
+    names = [str(c.name) for c in found]
+    show(
+        {"stopped": [] if dry_run else names, "found": names}, lambda: "\n".join(names) or "no appliance is here", json
+    )
+
+
+@verb({"cache": (False, "also the downloaded wheels, the base images and unused cache volumes")}, DRY, JSON)
+def clean(cache: bool, dry_run: bool, json: bool) -> None:
+    """Remove built images and rendered folders. Appliances that run are not touched."""
+    from weighbridge.effects.clean import clean as sweep
+    from weighbridge.effects.docker import Host
+
+    gone = sweep(Host(), asked({}).folders, cache=cache, dry_run=dry_run)
+    show({"removed": [] if dry_run else gone, "found": gone}, lambda: "\n".join(gone) or "nothing to remove", json)
