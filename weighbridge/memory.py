@@ -55,8 +55,9 @@ def _stored_bytes(quantization: Quantization, dtype: str) -> float:
     plain = quantization.bits / 8
     if quantization.block:
         return plain + _SCALE_BYTES / (quantization.block[0] * quantization.block[1])
-    if quantization.group_size:  # a 16-bit scale and a zero point of the weights' own width for each group
-        return plain + (16 + quantization.bits) / 8 / quantization.group_size
+    if quantization.group_size:  # a 16-bit scale and a zero point of the weights' own width, unless it says otherwise
+        beside = 16 + quantization.bits if quantization.group_bits is None else quantization.group_bits
+        return plain + beside / 8 / quantization.group_size
     return plain
 
 

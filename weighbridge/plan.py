@@ -26,6 +26,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
     version, base = _version(order, engine, family)
+    _check_known(order, profile, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
     load, load_because = _load(order, profile, family)
     utilization = _utilization(order, family, profile)
@@ -139,6 +140,19 @@ def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, B
     return version, family.bases[version]
 
 
+def _check_known(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> None:
+    """Raises Unsupported for what the engine knows on other cards and not on this family's."""
+    for name, known in (("dtype", "dtypes"), ("kv_dtype", "kv_dtypes"), ("quantization", "online_quantizations")):
+        asked, here = getattr(order, name), tuple(getattr(family, known))
+        if asked is None or asked in here:
+            continue
+        if any(asked in getattr(other, known) for other in engine.families.values()):
+            flag = "--" + name.replace("_", "-")
+            able = f"it takes {', '.join(here)} there" if here else "it takes none there"
+            message = f"{engine.title} takes no {flag} {asked} on {profile.card.title}; {able}"
+            raise Unsupported(message, f"leave {flag} out")
+
+
 def overhead_of(family: EngineFamily, version: str) -> Overhead:
     """The band of the newest version it holds from that is not newer than `version`."""
     held = [v for v in family.overheads if _numbers(v) <= _numbers(version)] or sorted(family.overheads, key=_numbers)[
@@ -243,7 +257,7 @@ def _wanted_context(order: Order, model: Model) -> int:
     if order.context > longest:
         raise BadValue(
             f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
-            f"try --context {longest}",
+            f"leave --context out, for the longest that fits; at most it is {longest}",
         )
     return order.context
 
@@ -279,7 +293,4 @@ def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int)
             f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
             f" {wanted} are asked; {where}"
         )
-    hint = "see what it fits: invoke profiles"
-    if not lacks and layout.tokens.low >= _SHORTEST_CONTEXT:
-        hint = f"try --context {layout.tokens.low // _CONTEXT_STEP * _CONTEXT_STEP or layout.tokens.low}"
-    return DoesNotFit(message, hint)
+    return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones
