@@ -13,7 +13,7 @@ from typing import Any
 from invoke.context import Context
 from invoke.tasks import task
 
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import Ended, WeighbridgeError
 
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
@@ -93,9 +93,9 @@ def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
         return body(**values) or 0
     except WeighbridgeError as e:
         return complain(e, bool(values.get("json")))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         say("interrupted")
-        return 130
+        return e.exit_code if isinstance(e, Ended) else 130
     except BrokenPipeError:  # the reader has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0

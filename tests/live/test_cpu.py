@@ -254,6 +254,42 @@ def test_ctrl_c_while_it_starts_leaves_nothing(seconds: float, engine: docker.Do
     assert remaining(engine, name) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_it_starts_leaves_nothing(number: int, code: int, engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-ended"
+    command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "waiting for the engine" in line:
+            break
+    os.kill(process.pid, number)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == code, rest
+    assert remaining(engine, name) == []
+
+
+def test_two_that_start_the_same_at_once_share_one_container(engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-twice"
+    command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name, "--json"]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"
+    ]
+    try:
+        said = [process.communicate(timeout=600) for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        found = [json.loads(out) for out, _ in said]
+        assert found[0]["url"] == found[1]["url"]
+        assert sorted(f["ready_seconds"] is None for f in found) == [False, True], "one started it, one joined"
+        assert len(remaining(engine, name)) == 1
+    finally:
+        for old in remaining(engine, name):
+            old.remove(force=True)
+
+
 def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.DockerClient) -> None:
     name = "weighbridge-live-hostile"
     words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0")

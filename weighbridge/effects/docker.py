@@ -28,6 +28,7 @@ from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
 from weighbridge.types import Plan, Reconciliation, RunSpec
 
 Say = Callable[[str], None]
+START = f"{LABEL}.start"  # whose start a container is: only that one may remove it again
 PLAN_FILE = "/opt/weighbridge/plan.json"
 _HELLO_SECONDS = 20
 _PATIENCE_SECONDS = 600
@@ -51,7 +52,11 @@ class Host:
     def __init__(self) -> None:
         with engine_trouble("no Docker engine answers", "start one: sudo systemctl start docker"):
             self.client = docker.from_env(timeout=_HELLO_SECONDS)
-            self.client.ping()
+            try:
+                self.client.ping()
+            except _TROUBLE:
+                self.client.close()
+                raise
             self.client.api.timeout = _PATIENCE_SECONDS
 
     # --- images
@@ -131,11 +136,15 @@ class Host:
 
     # --- containers
 
-    def run(self, spec: RunSpec) -> Container:
-        """Start the container. A name or an image that is taken or missing is a two-line error."""
+    def run(self, spec: RunSpec, token: str = "") -> Container:
+        """Start the container. A name or an image that is taken or missing is a two-line error.
+
+        `token` tells this start from another one of the same container: see made_by().
+        """
         self.check_free(spec.name)
         api: Any = self.client.api  # its stubs leave this call out
         body = api_body(spec)
+        body["Labels"] = {**body["Labels"], START: token}
         # Until it is ready a death is final: its log and exit code are what the person needs.
         body["HostConfig"]["RestartPolicy"] = {"Name": "no"}
         with engine_trouble(f"Docker did not start {spec.name}"):
@@ -163,6 +172,11 @@ class Host:
         found = self._get(spec.name)
         label = f"{LABEL}.spec"
         return found if found is not None and found.labels.get(label) == spec.labels[label] else None
+
+    def made_by(self, spec: RunSpec, token: str) -> Container | None:
+        """The container under this name, when this very start made it."""
+        found = self._get(spec.name)
+        return found if found is not None and found.labels.get(START) == token else None
 
     def same(self, spec: RunSpec) -> Container | None:
         """The one that runs so already."""
