@@ -20,7 +20,7 @@ import pytest
 from support import plan_for, spec_of
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects import appliance, docker, probe
+from weighbridge.effects import appliance, docker, figures, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
@@ -270,6 +270,22 @@ def test_a_signal_ends_as_an_interruption_does(number: signal.Signals, code: int
         signal.signal(number, before)
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_what_cannot_be_read_leaves_status_without_figures(
+    broken: bool, daemon: Daemon, host: Host, start: Start, catalog: Catalog
+) -> None:
+    """No plan in the image, a log without figures, no metrics at the port: the appliance is shown all the same."""
+    container = host.run(start.spec)
+    (seen,) = figures.appliances(host, catalog)
+    assert (seen.running.name, seen.running.state, seen.memory) == ("mine", "running", None)
+    engine = catalog.engine("vllm")
+    daemon.broken = broken
+    assert figures.reported_of(host, container, engine) == {}
+    assert figures.metrics_text("http://127.0.0.1:1", engine) is None
+    assert figures.reconciled(host, container, start.plan, engine).lines == ()
+    gc.collect()
+
+
 # --- the engine itself ---------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
@@ -282,7 +298,6 @@ CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
     "same": lambda host, _, spec: host.same(spec),
     "check_free": lambda host, _, spec: host.check_free("x"),
     "appliances": lambda host, _, spec: host.appliances(),
-    "describe": lambda host, _, spec: host.describe(),
     "container": lambda host, _, spec: host.container(None),
     "stop": lambda host, container, spec: host.stop(container, 1),
     "plan_of": lambda host, container, spec: host.plan_of(container),

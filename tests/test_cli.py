@@ -10,47 +10,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from invoke.collection import Collection
-from invoke.program import Program
+from conftest import Said
 from support import ROOT
 
-import tasks
 from weighbridge.cli import NAME, ORDER, RUN
 from weighbridge.effects import appliance
 
 LLAMA = "deepseek-r1-distill-llama-70b"
-VERBS = ["build", "clean", "engines", "logs", "models", "plan", "profiles", "render", "run", "smoke", "status", "stop"]
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """`inv(...)` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Said:
-        program = Program(namespace=Collection.from_module(tasks), version="0")
-        code = 0
-        try:
-            program.run(["inv", *words], exit=False)
-        except SystemExit as e:
-            code = int(e.code or 0)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+VERBS = [
+    "build",
+    "calibrate",
+    "clean",
+    "engines",
+    "logs",
+    "models",
+    "plan",
+    "profiles",
+    "render",
+    "run",
+    "smoke",
+    "status",
+    "stop",
+]
 
 
 def refused(said: Said) -> tuple[str, str]:

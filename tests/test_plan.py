@@ -125,6 +125,33 @@ def test_batches_grow_with_the_card(catalog: Catalog) -> None:
     assert (small.max_num_batched_tokens, large.max_num_batched_tokens) == (2048, 8192)
 
 
+@pytest.mark.parametrize(
+    ("profile", "tokens", "sequences"),
+    [
+        ("h100-80g-x1", 8192, 1024), ("a100-80g-x1", 2048, 256), ("l40s-48g-x1", 2048, 256), ("cpu", 2048, 128),
+        ("b200-180g-x1", 16384, 1024), ("h20-96g-x1", 8192, 1024),
+    ],
+)  # fmt: skip
+def test_the_engines_own_batch_limits_are_stated_too(
+    profile: str, tokens: int, sequences: int, catalog: Catalog
+) -> None:
+    found = plan_for(catalog, profile, "qwen3-0.6b", batching="engine")
+    assert (found.max_num_batched_tokens, found.max_num_seqs) == (tokens, sequences)
+    assert value_of(found, "--max-num-seqs") == str(sequences)
+    assert any("the engine's own, its default" in line for line in found.because)
+    asked = plan_for(catalog, profile, "qwen3-0.6b", batching="engine", sequences=8)
+    assert (asked.max_num_batched_tokens, asked.max_num_seqs) == (tokens, 8)
+    assert plan_for(catalog, profile, "qwen3-0.6b", batching="plan") == plan_for(catalog, profile, "qwen3-0.6b")
+
+
+def test_batch_limits_that_nobody_knows_are_refused(catalog: Catalog) -> None:
+    with pytest.raises(Unsupported, match="own batch limits on Huawei Ascend"):
+        plan_for(catalog, "910b-64g-x1", "qwen3-8b", batching="engine")
+    with pytest.raises(BadValue, match="--batching 'engin' is none of plan, engine") as caught:
+        plan_for(catalog, "cpu", "qwen3-0.6b", batching="engin")
+    assert caught.value.hint == "try --batching engine"
+
+
 # --- names ---------------------------------------------------------------------------------------------
 
 

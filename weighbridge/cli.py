@@ -33,6 +33,10 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "context": (None, "longest request, tokens (default: the longest that fits)"),
     "sequences": (None, "most requests at a time (default: by the card's memory)"),
     "batched_tokens": (None, "most tokens a step (default: by the card's memory)"),
+    "batching": (
+        None,
+        "whose batch limits where none are given: plan, or the engine's own for this card (default plan)",
+    ),
     "eager": (False, "no compilation, no captured graphs: starts sooner, serves slower"),
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),

@@ -21,6 +21,10 @@ import openai
 import pytest
 from docker.models.containers import Container
 
+from weighbridge.catalog import Catalog
+from weighbridge.effects.figures import metrics_text
+from weighbridge.reconcile import read_metrics
+
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +122,27 @@ def test_status_and_logs_find_it(appliance: dict[str, Any]) -> None:
     row = next(r for r in json.loads(done.stdout) if r["name"] == NAME)
     assert row["state"] == "running"
     assert row["url"] + "/v1" == appliance["url"]
+    assert row["memory"]["missing_share"] == 0
+    tokens = next(x for x in row["memory"]["lines"] if x["name"] == "KV cache tokens")
+    assert tokens["reported"] >= tokens["low"] > 0
     assert "weighbridge: starting" in invoke("logs", "--name", NAME).stdout
+
+
+def test_the_metrics_say_what_the_log_says(appliance: dict[str, Any]) -> None:
+    engine = Catalog().engine("vllm")
+    found = read_metrics(metrics_text(appliance["url"].removesuffix("/v1"), engine) or "", engine.metrics)
+    said = {x["name"]: x["reported"] for x in appliance["memory"]["lines"]}
+    if found:  # a gateway may keep them
+        assert found["kv_tokens"] == said["KV cache tokens"]
+
+
+def test_a_run_is_kept_as_a_row(appliance: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_CALIBRATION", str(tmp_path))
+    assert answer("calibrate", "--add", "--name", NAME, "--dry-run")["rows"] != []
+    assert list(tmp_path.iterdir()) == []
+    (row,) = answer("calibrate", "--add", "--name", NAME)["rows"]
+    assert row["missing_share"] == 0
+    assert [p.stem for p in tmp_path.iterdir()] == [row["row"]["id"]]
 
 
 def test_running_the_same_plan_again_starts_nothing(appliance: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from weighbridge.effects import disk, probe
 from weighbridge.effects.base import ensure_base
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
+from weighbridge.effects.figures import reconciled
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
 from weighbridge.errors import Ended, HostError, NotReady, WeighbridgeError
@@ -115,7 +116,7 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
             raise
         say(f"{spec.name} was started by another command at the same time")
         return _join(running, spec, engine, host, folders, say)
-    memory = host.reconcile(host.container(spec.name), plan, engine)
+    memory = reconciled(host, host.container(spec.name), plan, engine)
     return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
 
 

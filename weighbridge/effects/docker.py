@@ -21,11 +21,9 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
 
-from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
-from weighbridge.reconcile import read_reported, reconcile
 from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
-from weighbridge.types import Plan, Reconciliation, RunSpec
+from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
 START = f"{LABEL}.start"  # whose start a container is: only that one may remove it again
@@ -202,9 +200,6 @@ class Host:
         with engine_trouble("the Docker engine does not list its containers"):
             return self.client.containers.list(all=True, filters={"label": f"{LABEL}.name"}, ignore_removed=True)
 
-    def describe(self) -> list[Running]:
-        return [_describe(c) for c in self.appliances()]
-
     def container(self, name: str | None) -> Container:
         """The appliance of this name; without one, the only one there is."""
         found = {c.labels[f"{LABEL}.name"]: c for c in self.appliances()}
@@ -234,14 +229,16 @@ class Host:
         with engine_trouble(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build"):
             stream, _ = container.get_archive(PLAN_FILE)
             content = b"".join(stream)
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            member = tar.extractfile("plan.json")
-            assert member is not None
-            try:
-                return msgspec.json.decode(member.read(), type=Plan)
-            except msgspec.MsgspecError as e:
-                message = f"{container.name} was built by another version of Weighbridge: {e}"
-                raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                member = tar.extractfile("plan.json")
+                return msgspec.json.decode(member.read() if member else b"", type=Plan)
+        except (tarfile.TarError, KeyError) as e:
+            message = f"{container.name} holds no whole {PLAN_FILE}: {_short(e)}"
+            raise HostError(message, "build it again: invoke build") from None
+        except msgspec.MsgspecError as e:
+            message = f"{container.name} was built by another version of Weighbridge: {e}"
+            raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
 
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
@@ -251,10 +248,6 @@ class Host:
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
         if pending:
             yield pending.decode(errors="replace")
-
-    def reconcile(self, container: Container, plan: Plan, engine: Engine) -> Reconciliation:
-        """The plan beside what the engine says of its memory in its log."""
-        return reconcile(plan, read_reported(self.logs(container), engine.reported))
 
     def memory_gib(self, container: Container) -> float | None:
         """What the container uses now, page cache left out; None when the engine does not say."""
@@ -293,7 +286,7 @@ def must_live(container: Container) -> None:
     )
 
 
-def _describe(container: Container) -> Running:
+def describe(container: Container) -> Running:
     labels = container.labels
     ports = container.attrs["NetworkSettings"]["Ports"] or {}
     bound = next((b[0] for b in ports.values() if b), None)
