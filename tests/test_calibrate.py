@@ -107,3 +107,8 @@ def test_a_folder_that_cannot_be_written_is_two_lines(plan: Plan, tmp_path: Path
     with pytest.raises((HostError, BadValue)) as caught:
         keep(run_of(plan, 1), tmp_path / "file")
     assert "\n" not in caught.value.message
+
+
+def test_a_name_is_for_adding(inv: Any) -> None:
+    assert inv("calibrate", "--name", "x").code == 2
+    assert inv("calibrate", "--dry-run").code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support import ROOT, plan_for
 
@@ -63,9 +65,16 @@ def test_a_name_that_is_none_is_refused(catalog: Catalog) -> None:
 
 
 def test_a_value_that_is_wrong_everywhere_is_refused(catalog: Catalog) -> None:
-    for order in (Order(model="qwen3-8b", utilization=7.0), Order(model="qwen3-8b", context=10**8)):
+    wrong: dict[str, Any] = {
+        "utilization": 7.0, "context": 10**8, "quantization": "x", "kv_dtype": "x", "dtype": "x", "sequences": 0,
+        "batching": "x",
+    }  # fmt: skip
+    for name, value in wrong.items():
         with pytest.raises(BadValue):
-            profiles_for(order, catalog)
+            profiles_for(Order(model="qwen3-8b", **{name: value}), catalog)
+        if name != "context":
+            with pytest.raises(BadValue):
+                models_for(Order(profile="cpu", **{name: value}), catalog)
 
 
 def test_what_some_cards_cannot_is_a_line_of_the_table(catalog: Catalog) -> None:

@@ -12,7 +12,7 @@ from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unkno
 from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
-from weighbridge.precision import choose_precision
+from weighbridge.precision import choose_precision, one_of
 from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
@@ -28,9 +28,9 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     family = _family(profile, engine)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
-    precision = choose_precision(order, profile.card, family, model.shape)
-    load, load_because = _load(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
+    load, load_because = _load(order, profile, engine, family)
+    precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
@@ -142,13 +142,13 @@ def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, B
 
 
 def _check_known(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> None:
-    """Raises Unsupported for what the engine knows on other cards and not on this family's."""
+    """Raises BadValue for a name that is none, Unsupported for what the engine knows on other cards only."""
     for name, known in (("dtype", "dtypes"), ("kv_dtype", "kv_dtypes"), ("quantization", "online_quantizations")):
         asked, here = getattr(order, name), tuple(getattr(family, known))
-        if asked is None or asked in here:
-            continue
-        if any(asked in getattr(other, known) for other in engine.families.values()):
-            flag = "--" + name.replace("_", "-")
+        anywhere = dict.fromkeys(x for other in engine.families.values() for x in getattr(other, known))
+        flag = "--" + name.replace("_", "-")
+        if asked is not None and asked not in here:
+            one_of(flag, asked, here if asked not in anywhere and here else tuple(anywhere))
             able = f"it takes {', '.join(here)} there" if here else "it takes none there"
             message = f"{engine.title} takes no {flag} {asked} on {profile.card.title}; {able}"
             raise Unsupported(message, f"leave {flag} out")

@@ -79,8 +79,11 @@ def fit(json: bool, **values: Any) -> None:
 def calibrate(json: bool, dry_run: bool, add: bool, name: str | None, **values: Any) -> None:
     """Runs of your own: what each plan promised, what its engine reported, and whether a promise was broken."""
     from weighbridge.effects.calibration import folder_of, keep, read_files
+    from weighbridge.errors import BadValue
     from weighbridge.report import calibration_text
 
+    if (name or dry_run) and not add:
+        raise BadValue("--name and --dry-run are for --add", "keep the run of an appliance: --add --name NAME")
     it = asked(values)
     folder = folder_of(it.environment)
     kept = list(read_files(folder))
