@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import os
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -365,6 +366,16 @@ def test_a_folder_that_is_no_model_is_refused(files: dict[str, str] | None, mess
     with pytest.raises(BadFile) as caught:
         check_weights(folder)
     assert caught.value.message == f"{folder}: {message}"
+
+
+def test_a_hint_can_be_typed_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    with pytest.raises(BadFile) as caught:
+        check_weights(folder)
+    assert shlex.split(caught.value.hint) == ["cd", str(folder), "&&", "git", "lfs", "pull"]
 
 
 def shard(path: Path, size: int, header: bytes | None = None) -> None:
