@@ -116,6 +116,23 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     because: str
 
 
+class LabelProduct(Value, frozen=True, kw_only=True):
+    """A figure that a metric carries in its labels: their product."""
+
+    metric: str
+    labels: tuple[str, ...]
+
+
+class ConsoleMetrics(Value, frozen=True, kw_only=True):
+    """Names in the engine's Prometheus text of what the console page shows; an engine without one leaves it out."""
+
+    running: str | None = None
+    waiting: str | None = None
+    kv_usage: str | None = None
+    generated: str | None = None
+    kv_tokens: LabelProduct | None = None
+
+
 class Engine(Value, frozen=True, kw_only=True):
     """A serving engine: images/<id>/engine.yaml. Never means Docker."""
 
@@ -128,4 +145,5 @@ class Engine(Value, frozen=True, kw_only=True):
     arguments: tuple[Argument, ...]
     progress: dict[str, str]
     reported: dict[str, str]
+    console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()
