@@ -20,18 +20,15 @@ def console_files(plan: Plan, catalog: Catalog) -> dict[str, File]:
 
 
 def about(plan: Plan, catalog: Catalog) -> dict[str, Any]:
-    """The model's title, licence and a few questions that it answers; the engine's title and names of metrics.
+    """The model's title and licence; the engine's title, and how it names what the page shows live.
 
     A model that was planned from its config.json has its name for a title, and no licence that we know.
     """
     engine = catalog.engine(plan.engine)
     known = catalog.model(plan.model) if plan.model in catalog.model_ids() else None
-    smoke = known.smoke if known else None
-    asked = [smoke.chat, smoke.reasoning, smoke.tool_call] if smoke else []
     return {
         "title": known.title if known else plan.model,
         "licence": known.licence if known else None,
-        "examples": [e.ask for e in asked if e],
         "engine": engine.title,
         "metrics": msgspec.to_builtins(engine.console) if engine.console else None,
     }

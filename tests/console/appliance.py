@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 from support import plan_for
 
@@ -146,3 +147,10 @@ class Tab:
 
     def close(self) -> None:
         self.context.close()
+
+
+def barriers(page: Page) -> list[tuple[str, str, str]]:
+    """What axe-core calls serious or critical: rule, impact, the first element."""
+    found = Axe().run(page).response["violations"]
+    rows = [(v["id"], v["impact"], v["nodes"][0]["html"][:200]) for v in found]
+    return [row for row in rows if row[1] in ("serious", "critical")]

@@ -1,17 +1,17 @@
 // What to paste into other programs, filled in with this address and this model; never with the key.
 import { address } from "./api.js";
 import { copyButton } from "./copy.js";
-import { make, onLanguage, say, word } from "./words.js";
+import { make, say, word } from "./words.js";
 
 const sh = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 const py = (text) => JSON.stringify(text); // a JSON string is a Python string too
 
-const KEY_SH = 'KEY_FILE=~/weighbridge.key   # a file that holds the key alone; only you may read it';
+const KEY_SH = "KEY_FILE=~/weighbridge.key"; // no comments in what is pasted: an interactive zsh runs them
 const AUTH = `-H @<(printf 'Authorization: Bearer %s\\n' "$(cat "$KEY_FILE")")`;
 const KEY_PY = `import os
 from pathlib import Path
 
-api_key = Path(os.environ["KEY_FILE"]).read_text().strip()  # a file that holds the key alone`;
+api_key = Path(os.environ["KEY_FILE"]).read_text().strip()`;
 
 function curl({ url, model, ask }) {
   const body = JSON.stringify({ model, messages: [{ role: "user", content: ask }], stream: true });
@@ -53,7 +53,7 @@ answer = llm.invoke([("human", ${py(think)})])
 print("thought: ", answer.additional_kwargs.get("reasoning_content"))
 print("answered:", answer.content)`;
 
-const health = ({ root, url }) => `curl -fsS ${sh(`${root}/health`)} && echo healthy   # open: needs no key
+const health = ({ root, url }) => `curl -fsS ${sh(`${root}/health`)} && echo healthy
 
 ${KEY_SH}
 curl -fsS ${sh(`${url}/models`)} \\
@@ -99,13 +99,12 @@ const CLIENTS = [
   { id: "health", title: "health", code: health, kind: "sh", named: true },
 ];
 
-let facts = { plan: null, model: "MODEL", examples: [] };
+let facts = { plan: null, model: "MODEL" };
 let chosen = "curl";
 
 function values() {
   const root = address(".").href.replace(/\/$/, "");
-  const [ask, think] = [facts.examples[0] ?? word("example-1"), facts.examples[1] ?? word("example-2")];
-  return { root, url: `${root}/v1`, model: facts.model, plan: facts.plan, ask, think };
+  return { root, url: `${root}/v1`, ...facts, ask: word("example-1"), think: word("example-2") };
 }
 
 export function showClients(more = {}) {
@@ -114,8 +113,6 @@ export function showClients(more = {}) {
   document.getElementById("tabs").replaceChildren(...tabs);
   document.getElementById("panels").replaceChildren(...CLIENTS.map(panel));
 }
-
-onLanguage(() => showClients());
 
 function tab(client) {
   const on = client.id === chosen;

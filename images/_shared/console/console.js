@@ -123,13 +123,9 @@ function showAll() {
   at("facts").replaceChildren(...facts(plan, about).map(([key, text]) => fact(key, text)));
   at("tools-field").hidden = Boolean(plan && !plan.tool_call_parser);
   if (plan) planView.show(plan, shown.reported);
-  else {
-    at("evidence").replaceChildren();
-    at("plan-body").replaceChildren(say(make("p", { class: "soft", id: "plan-absent" }), shown.absent));
-  }
-  const examples = about?.examples?.length ? about.examples : [word("example-1"), word("example-2"), word("example-3")];
-  chat.offer(examples);
-  showClients({ plan, model: plan?.model ?? chat.model ?? "MODEL", examples });
+  else planView.hide(shown.absent);
+  chat.offer([word("example-1"), word("example-2"), word("example-3")]);
+  showClients({ plan, model: plan?.model ?? chat.model ?? "MODEL" });
 }
 
 function facts(plan, about) {

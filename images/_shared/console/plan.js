@@ -6,7 +6,7 @@ const LEVELS = ["rendered", "simulated", "ran"];
 const GIB = 2 ** 30;
 const at = (id) => document.getElementById(id);
 
-const gib = (value) => number(value, value > 0 && value < 10 ? 2 : 1);
+const gib = (value) => number(value, value >= 10 ? 1 : value > 0 && value < 0.01 ? 3 : 2);
 const english = (name, text, attributes = {}) => make(name, { lang: "en", ...attributes }, text);
 
 // Parts of a card's memory in GiB, each where it begins. The band may become cache or overhead.
@@ -29,16 +29,20 @@ export function spans(rank) {
   });
 }
 
-export function evidence(plan) {
-  const mark = say(make("span", { class: `badge ${plan.evidence.level}` }), `evidence-${plan.evidence.level}`);
-  at("evidence").replaceChildren(mark);
+export function show(plan, reported) {
+  const open = new Set([...at("reasons").querySelectorAll("details[open]")].map((d) => d.id));
+  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported));
+  at("proof-body").replaceChildren(...proof(plan));
+  at("reasons").replaceChildren(...more(plan));
+  for (const details of at("reasons").querySelectorAll("details")) details.open = open.has(details.id);
+  at("evidence").replaceChildren(say(make("span", { class: `badge ${plan.evidence.level}` }), `evidence-${plan.evidence.level}`));
+  at("proof").hidden = false;
 }
 
-export function show(plan, reported) {
-  const open = new Set([...at("plan-body").querySelectorAll("details[open]")].map((d) => d.id));
-  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported), proof(plan), ...more(plan));
-  for (const details of at("plan-body").querySelectorAll("details")) details.open = open.has(details.id);
-  evidence(plan);
+export function hide(why) {
+  at("plan-body").replaceChildren(say(make("p", { class: "soft", id: "plan-absent" }), why));
+  at("evidence").replaceChildren();
+  at("proof").hidden = true;
 }
 
 function warnings(plan) {
@@ -159,10 +163,10 @@ function proof(plan) {
     if (name === level) step.setAttribute("aria-current", "step");
     steps.append(step);
   }
-  const box = make("div", { class: "proof" }, say(make("h3"), "evidence"), steps, say(make("p", { class: "soft" }), `means-${level}`));
-  if (note) box.append(english("p", date ? `${note} (${date})` : note, { class: "soft" }));
-  if (command) box.append(make("pre", { tabindex: "0" }, make("code", {}, command)));
-  return box;
+  const found = [steps, say(make("p", { class: "soft" }), `means-${level}`)];
+  if (note) found.push(english("p", date ? `${note} (${date})` : note, { class: "soft" }));
+  if (command) found.push(make("pre", { tabindex: "0" }, make("code", {}, command)));
+  return found;
 }
 
 function more(plan) {
