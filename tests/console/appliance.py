@@ -131,6 +131,7 @@ class Tab:
         if key:
             self.give_key(self.site.key)
             self.page.wait_for_selector("#key", state="hidden")
+            self.page.wait_for_selector("html[data-ready]")
         return self.page
 
     def give_key(self, key: str) -> None:

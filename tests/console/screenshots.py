@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "console")]
@@ -21,7 +22,7 @@ NAME = "weighbridge-screenshots"
 MOST_BYTES = 150_000
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-SHOTS = {
+SHOTS: dict[str, tuple[dict[str, Any], list[str], bool]] = {
     "console-light": ({"viewport": DESK}, ["What is 17 + 25?", "Write hello world in Python."], True),
     "console-dark-zh": (
         {"viewport": DESK, "color_scheme": "dark", "locale": "zh-CN"},
@@ -44,7 +45,7 @@ def shoot(chromium: Browser, site: Site, name: str) -> None:
     if not whole:
         page.evaluate("document.getElementById('chat').scrollIntoView()")
     path = ROOT / "docs" / f"{name}.jpg"
-    page.screenshot(path=path, type="jpeg", quality=80, full_page=whole)
+    page.screenshot(path=path, type="jpeg", quality=68, full_page=whole)
     size = path.stat().st_size
     assert size < MOST_BYTES, f"{path} has {size} bytes"
     print(f"{path.relative_to(ROOT)}: {size} bytes")

@@ -95,8 +95,8 @@ def test_the_plan_and_what_goes_with_it_are_files_beside_the_page(catalog: Catal
 def test_a_model_that_nobody_has_written_down_has_its_name_for_a_title(catalog: Catalog, tmp_path: Path) -> None:
     config = catalog.model("qwen3-8b")
     plan = plan_for(catalog, "a100-80g-x4", config.id)
-    unknown = type(plan)(**{f: getattr(plan, f) for f in plan.__struct_fields__} | {"model": "it's a \"model\""})
-    assert about(unknown, catalog)["title"] == "it's a \"model\""
+    unknown = type(plan)(**{f: getattr(plan, f) for f in plan.__struct_fields__} | {"model": 'it\'s a "model"'})
+    assert about(unknown, catalog)["title"] == 'it\'s a "model"'
     assert about(unknown, catalog)["licence"] is None
 
 
@@ -112,7 +112,9 @@ def failure(tab: Tab) -> str:
 
 
 def test_borders_of_chunks_may_fall_anywhere(tab: Tab, engine: Engine) -> None:
-    whole = event({"content": "巴黎 é 🙂 "}).replace(b"\n", b"\r\n") + b": keep-alive\r\n\r\n" + event({"content": "Ende"})
+    whole = (
+        event({"content": "巴黎 é 🙂 "}).replace(b"\n", b"\r\n") + b": keep-alive\r\n\r\n" + event({"content": "Ende"})
+    )
     whole += event({}, "stop") + DONE
     engine.says(*(whole[i : i + 1] for i in range(len(whole))))
     tab.ask("anything")
@@ -134,7 +136,9 @@ def test_reasoning_stands_apart_and_folds_when_the_answer_begins(tab: Tab, engin
     assert tab.page.inner_text(".thought") == "First I think."
     engine.says(event({"content": "More."}), event({}, "stop"), DONE)
     tab.ask("and?")
-    assert engine.asked[-1]["messages"][1] == {"role": "assistant", "content": "Then I say."}, "thoughts are not sent back"
+    assert engine.asked[-1]["messages"][1] == {"role": "assistant", "content": "Then I say."}, (
+        "thoughts are not sent back"
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,8 @@ def test_a_refusal_is_explained_with_what_the_engine_said(
 
 
 def test_stop_ends_the_request_and_keeps_what_came(tab: Tab, engine: Engine) -> None:
-    engine.says(event({"content": "Once upon"}), *([0.05, event({"content": " a time"})] * 100), event({}, "stop"), DONE)
+    more: list[bytes | float] = [0.05, event({"content": " a time"})]
+    engine.says(event({"content": "Once upon"}), *more * 100, event({}, "stop"), DONE)
     tab.page.fill("#ask", "a tale")
     tab.page.press("#ask", "Enter")
     tab.page.wait_for_selector("text=Once upon a time")
@@ -458,7 +463,9 @@ def test_a_hostile_name_is_quoted_in_every_client(chromium: Browser, tmp_path: P
 
 def ascii_reprs(text: str) -> set[str]:
     """Every string of a Python source, as its repr."""
-    return {repr(n.value) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {
+        repr(n.value) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    }
 
 
 def shell_words(text: str) -> dict[str, str]:

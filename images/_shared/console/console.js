@@ -142,6 +142,7 @@ function fact(key, text) {
 
 // The plan and what goes with it. In the modes of the console: open, with the key, or not at all.
 async function load() {
+  delete document.documentElement.dataset.ready;
   live.metrics = true;
   const plan = await api.getJson("console/plan.json");
   if (plan.value) {
@@ -157,6 +158,7 @@ async function load() {
   }
   showAll();
   live.start();
+  document.documentElement.dataset.ready = "true";
 }
 
 // Only where a key is held: a question that is refused for sure would be noise in the log.
@@ -171,4 +173,3 @@ await setLanguage(language());
 say(at("state-text"), "asking");
 markKey();
 await load();
-document.documentElement.dataset.ready = "true";
