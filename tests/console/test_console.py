@@ -210,6 +210,16 @@ def test_a_tool_call_arrives_in_pieces_and_its_result_goes_back(tab: Tab, engine
     assert (sent[1]["tool_calls"][0]["id"], sent[2]["tool_call_id"], sent[2]["content"]) == ("c1", "c1", "21 °C")
 
 
+def test_a_call_without_a_result_is_left_out_of_what_follows(tab: Tab, engine: Engine) -> None:
+    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    engine.says(event({"tool_calls": [call]}), event({}, "tool_calls"), DONE)
+    tab.ask("call")
+    engine.says(event({"content": "Well."}), event({}, "stop"), DONE)
+    tab.ask("never mind")
+    assert [set(m) for m in engine.asked[1]["messages"]] == [{"role", "content"}] * 3
+    assert tab.page.locator(".results").count() == 0
+
+
 def test_options_are_sent_and_wrong_tools_are_not(tab: Tab, engine: Engine) -> None:
     tab.page.click(".options summary")
     tab.page.fill("#system", "Be brief.")

@@ -69,9 +69,17 @@ export class Chat {
     if (this.#abort || !text.trim()) return;
     if (!this.#options()) return;
     at("ask").value = "";
+    this.#leaveCalls();
     this.#messages.push({ role: "user", content: text });
     at("turns").append(make("li", { class: "turn user" }, say(make("p", { class: "who" }), "you"), make("div", { class: "said" }, text)));
     this.#answer();
+  }
+
+  // A call whose result nobody gave is no part of what follows: engines refuse a call without one.
+  #leaveCalls() {
+    const last = this.#messages.at(-1);
+    if (last?.tool_calls) this.#messages.splice(-1, 1, { role: "assistant", content: last.content ?? "" });
+    at("turns").querySelector(".results")?.remove();
   }
 
   // The request's options, or null when one of them is wrong (and says so).
@@ -115,7 +123,7 @@ export class Chat {
       this.#failed(turn, e);
     }
     if (turn.message) said.push(turn.message);
-    else if (turn.refused && said === this.#messages) at("ask").value ||= said.pop()?.content ?? "";
+    else if (said === this.#messages && said.at(-1)?.role === "user") at("ask").value ||= said.pop().content;
     if (turn.calls.length && turn.message) turn.askResults((results) => this.#results(turn, results));
     if (this.#abort === abort) this.#busy(false);
   }
@@ -162,7 +170,6 @@ class Turn {
   #finish = null;
   calls = [];
   message = null;
-  refused = false;
 
   constructor() {
     this.body = make("div", { class: "said markdown" });
@@ -252,12 +259,11 @@ class Turn {
     this.meta.replaceChildren(...parts);
   }
 
-  // What has arrived stays; an answer that never began gives the question back to the box.
+  // What has arrived stays; where there is no answer, the question goes back to the box.
   fail({ kind, status, detail }) {
     const began = Boolean(this.#content || this.#reasoning || this.calls.length);
     if (began) this.close("incomplete");
     else this.wait.remove();
-    this.refused = !began;
     this.calls = [];
     const box = make("div", { class: "failure", role: "alert" }, say(make("p"), kind, { status }));
     if (detail) box.append(make("p", { class: "detail", lang: "en" }, detail));

@@ -86,7 +86,7 @@ at("key-form").addEventListener("submit", async (event) => {
   if (status !== 200) return refuse(status === 0 ? "error-network" : "key-unsure", { status });
   api.hold(value, at("key-keep").checked);
   closeKey();
-  at("ask").focus();
+  at("ask").focus({ preventScroll: true });
   await load();
 });
 

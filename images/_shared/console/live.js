@@ -116,7 +116,10 @@ export class Live {
     at("live-kv-bar").style.width = `${Math.min(100, (now.kvUse ?? 0) * 100)}%`;
     at("live-rate").textContent = or(this.#rates.at(-1), (rate) => number(rate, rate > 0 && rate < 10 ? 1 : 0));
     const most = Math.max(1, ...this.#rates);
-    const points = this.#rates.map((rate, i) => `${(i * 120) / (KEPT - 1)},${26 - (rate / most) * 24}`);
+    const points = this.#rates.map((rate, i) => {
+      const back = this.#rates.length - 1 - i; // the newest stands at the right
+      return `${120 - (back * 120) / (KEPT - 1)},${26 - (rate / most) * 24}`;
+    });
     at("live-line").firstElementChild.setAttribute("points", points.join(" "));
   }
 }

@@ -22,11 +22,12 @@ export function spans(rank) {
     ["beyond", Math.max(0, rank.visible_gib - rank.budget_gib)],
   ];
   let from = 0;
-  return parts.map(([kind, size]) => {
+  const placed = parts.map(([kind, size]) => {
     const part = { kind, size, from };
     from += size;
     return part;
   });
+  return placed.filter(({ kind, size }) => size >= 0.005 || kind === "weights");
 }
 
 export function show(plan, reported) {
@@ -93,7 +94,6 @@ function card(rank, plan, reported, several) {
   const share = (value) => `${Math.min(100, Math.max(0, (value / whole) * 100))}%`;
   const bar = make("div", { class: "bar", role: "img", "aria-label": described(rank) });
   for (const { kind, size, from } of spans(rank)) {
-    if (size <= 0) continue;
     const part = make("span", { class: `part ${kind}` });
     part.style.left = share(from);
     part.style.width = share(size);
@@ -113,6 +113,7 @@ function placed(name, left) {
 
 // The cache that the engine reported, as a bracket under the cache that was promised.
 function mark(rank, plan, reported, share) {
+  const whole = rank.visible_gib;
   if (reported === undefined || !plan.memory.kv_bytes_per_token) return null;
   const size = (reported * plan.memory.kv_bytes_per_token) / GIB;
   const track = make("div", { class: "track" });
@@ -120,7 +121,7 @@ function mark(rank, plan, reported, share) {
   found.style.left = share(rank.weights_gib);
   found.style.width = share(size);
   const text = say(make("span", { class: "reported-text" }), "reported-gib", { n: gib(size) });
-  text.style.left = share(Math.min(rank.weights_gib + size, rank.visible_gib * 0.7));
+  text.style.left = share(Math.min(rank.weights_gib, whole * 0.66)); // near the end there is no room to its right
   track.append(found, text);
   return track;
 }
@@ -138,15 +139,13 @@ function ruler(whole, share) {
 }
 
 function described(rank) {
-  const parts = spans(rank).filter(({ size }) => size > 0);
-  const each = parts.map(({ kind, size }) => `${word(`memory-${kind}`)} ${gib(size)} GiB`);
+  const each = spans(rank).map(({ kind, size }) => `${word(`memory-${kind}`)} ${gib(size)} GiB`);
   return `${word("memory")}: ${each.join("; ")}; ${word("of-visible", { n: gib(rank.visible_gib) })}`;
 }
 
 function legend(rank) {
   const list = make("ul", { class: "legend" });
   for (const { kind, size } of spans(rank)) {
-    if (size <= 0) continue;
     const name = say(make("span"), `memory-${kind}`);
     list.append(make("li", {}, make("i", { class: `part ${kind}`, "aria-hidden": "true" }), name, make("b", {}, gib(size))));
   }
