@@ -115,10 +115,10 @@ def test_borders_of_chunks_may_fall_anywhere(tab: Tab, engine: Engine) -> None:
     whole = (
         event({"content": "巴黎 é 🙂 "}).replace(b"\n", b"\r\n") + b": keep-alive\r\n\r\n" + event({"content": "Ende"})
     )
-    whole += event({}, "stop") + DONE
+    whole += b'data: {"choices":\r\ndata: [{"delta": {"content": " gut"}}]}\r\n\r\n' + event({}, "stop") + DONE
     engine.says(*(whole[i : i + 1] for i in range(len(whole))))
     tab.ask("anything")
-    assert answer(tab) == "巴黎 é 🙂 Ende"
+    assert answer(tab) == "巴黎 é 🙂 Ende gut"
     assert tab.page.locator(".failure").count() == 0
 
 
