@@ -49,6 +49,11 @@ calibrate: develop ## fit the overhead band to the rows in tests/calibration/row
 docs: develop ## the pages that are made: docs/fit.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
 
+.PHONY: screenshots
+screenshots: develop docker ## the pictures of the console in docs/, from a real appliance
+	@scripts/install-missing.sh tools fonts
+	$(BIN)/python tests/console/screenshots.py
+
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml
 	scripts/lock.sh

@@ -174,6 +174,11 @@ class Catalog:
             raise BadFile(f"images/{engine}/{name}: no such file", f"correct images/{engine}/engine.yaml")
         return path
 
+    def shared_folder(self, name: str) -> Path:
+        """A folder of images/_shared, which goes into images of every engine."""
+        found = [f / "images" / "_shared" / name for f in self.folders]
+        return next(f for f in reversed(found) if f.is_dir())
+
     def profile(self, name: str) -> Profile:
         """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""
         match = _PROFILE.fullmatch(name)

@@ -136,6 +136,23 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     because: str
 
 
+class LabelProduct(Value, frozen=True, kw_only=True):
+    """A figure that a metric carries in its labels: their product."""
+
+    metric: str
+    labels: tuple[str, ...]
+
+
+class ConsoleMetrics(Value, frozen=True, kw_only=True):
+    """Names in the engine's Prometheus text of what the console page shows; an engine without one leaves it out."""
+
+    running: str | None = None
+    waiting: str | None = None
+    kv_usage: str | None = None
+    generated: str | None = None
+    kv_tokens: LabelProduct | None = None
+
+
 class Engine(Value, frozen=True, kw_only=True):
     """A serving engine: images/<id>/engine.yaml. Never means Docker."""
 
@@ -150,4 +167,5 @@ class Engine(Value, frozen=True, kw_only=True):
     reported: dict[str, str]
     metrics_path: str | None = None
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
+    console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()
