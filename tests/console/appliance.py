@@ -15,13 +15,14 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from support import plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.console import console_files
 from weighbridge.render import plan_json
 
+expect.set_options(timeout=20_000)  # what a busy machine needs; nothing waits so long for what is right
 KEY = "wb-4cHq1u3mZ9rVx7yN2kTs8aLe5oPd0fGj"
 Data = Literal["open", "key", "off"]
 _DATA = {"open": "", "key": "if ($allowed = 0) { return 401; }", "off": "return 404;"}
