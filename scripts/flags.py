@@ -46,7 +46,7 @@ def load(path: Path) -> Any:
 class _Anything(types.ModuleType):
     """Stands in for a module that the parser does not need: every name in it is another of these."""
 
-    __path__: list[str] = []
+    __path__ = ()  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -166,7 +166,9 @@ def dependencies(aside: Path) -> str:
     """An interpreter with what our CPU image holds, for as long as this runs."""
     subprocess.run([sys.executable, "-m", "venv", str(aside / "venv")], check=True)
     python = str(aside / "venv/bin/python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(LOCK)], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(LOCK)], check=True
+    )
     return python
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 import msgspec
 
 from weighbridge.catalog import Catalog
+from weighbridge.engines import Engine
 from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
 from weighbridge.plan import plan
@@ -32,7 +33,8 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
 
     def attempt(wanted: Order) -> Plan:
         profile = catalog.profile(wanted.profile)
-        return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), model)
+        engine = catalog.engine(wanted.engine or profile.family.default_engine)
+        return checked(plan(wanted, profile, engine, model), engine, catalog)
 
     catalog.profile(order.profile)  # a name that is none has a hint of its own
     try:
@@ -42,6 +44,24 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
         if e.alternatives and isinstance(e, DoesNotFit):
             e.hint = f"try {e.alternatives[0]['command']}"
         raise
+
+
+def checked(found: Plan, engine: Engine, catalog: Catalog) -> Plan:
+    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported.
+
+    A version whose parser nobody has read yet is taken on trust: see `make flags`.
+    """
+    flags = catalog.flags_at(engine.id, found.engine_version)
+    for problem in flags.problems(flags.split(found.engine_args)[1]) if flags else ():
+        given = " ".join((problem.given.word, *problem.given.values))
+        if problem.fault == "deprecated":
+            continue
+        hint = f"did you mean {problem.near}? " if problem.near else ""
+        raise Unsupported(
+            f"{engine.title} {found.engine_version} does not take {given}",
+            f"{hint}correct arguments: in images/{engine.id}/engine.yaml, or take another of: invoke engines",
+        )
+    return found
 
 
 def _check_name(name: str) -> None:

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 
 WHEEL = "sglang"  # what pip calls it
 VARIANT = None
-STAND_INS = ("IPython", "cuda", "flash_attn", "orjson", "pynvml", "soundfile", "torchao", "torchcodec")  # imported on the way, and not needed
+# What it imports on the way and the parser does not need.
+STAND_INS = (
+    "IPython",
+    "cuda",
+    "flash_attn",
+    "orjson",
+    "pynvml",
+    "soundfile",
+    "torchao",
+    "torchcodec",
+)  # imported on the way, and not needed
 
 
 def parser() -> argparse.ArgumentParser:
