@@ -6,19 +6,22 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import yaml
 
 from weighbridge.catalog import Catalog
 from weighbridge.facts import Value
-from weighbridge.lint_checks import Hit, checks
-from weighbridge.lint_read import Container, Launch, Reader, Reading, containers_of
+from weighbridge.lint_around import Hit
+from weighbridge.lint_checks import checks
+from weighbridge.lint_options import Container, containers_of
+from weighbridge.lint_read import Launch, Reader, Reading
 from weighbridge.lint_rules import Rule, Rules, Severity, When, load_rules
 from weighbridge.render import RUNTIMES, render_target, spelling
 from weighbridge.types import Order, Plan, RunSpec
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-_NEVER_SHOWN = ("key-in-environment", "key-in-arguments")
+_SECRET = re.compile(r"(?i)((?:api[-_]?ke?y?|token|secret|passw(?:or)?d)[\"']?[=\s]+)\S.*")
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -77,21 +80,22 @@ def lint_plan(plan: Plan, spec: RunSpec, catalog: Catalog) -> Linted:
 
 def _reading(text: str, rules: Rules, version: str | None) -> Reading:
     """A mapping with services is such a file; everything else is shell."""
-    services = _services(text)
-    if services is None:
-        return Reader(rules, version).read(text)
-    found, reader = Reading(text), Reader(rules, version)
-    for container in containers_of(services, rules.containers):
+    mapping, reader = _mapping(text), Reader(rules, version)
+    found = Reading(text)
+    for container in containers_of(mapping.get("services"), rules.containers):
         reader.contained(container, found, {})
+    if not found.containers and not reader.configured(mapping, found):
+        return reader.read(text)
     return found
 
 
-def _services(text: str) -> object | None:
+def _mapping(text: str) -> dict[str, Any]:
+    """A text that is YAML and a mapping; the line breaks that a page turned into backquotes are put back."""
     try:
-        found = yaml.safe_load(text)
+        found = yaml.safe_load(text.replace("``", "\n"))
     except yaml.YAMLError:
-        return None
-    return found.get("services") if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(k, str) for k in found) else {}
 
 
 def _line_of(hit: Hit, lines: list[str]) -> int:
@@ -108,7 +112,7 @@ def _findings(hits: Iterable[Hit], rules: Rules) -> Iterator[Finding]:
     seen: set[tuple[str, int, str]] = set()
     for hit in sorted(hits, key=lambda h: (h.line, _RANK[rules.rules[h.id].severity], h.id)):
         rule = rules.rules[hit.id]
-        typed = re.sub(r"([=\s]).*", r"\1…", hit.typed) if hit.id in _NEVER_SHOWN else hit.typed
+        typed = _SECRET.sub(r"\1…", hit.typed)
         if (hit.id, hit.line, typed) not in seen:
             seen.add((hit.id, hit.line, typed))
             yield _finding(rule, hit, typed)

@@ -13,14 +13,13 @@ from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
 from weighbridge.facts import Model
 from weighbridge.flags import Problem, version_key
-from weighbridge.lint_read import Container, Launch, Reading
+from weighbridge.lint_around import ALL_ADDRESSES, Hit, around
+from weighbridge.lint_options import Container
+from weighbridge.lint_read import Launch, Reading
 from weighbridge.lint_rules import Rules
 from weighbridge.road import make_plan
 from weighbridge.types import Order
 
-_ALL = ("", "0.0.0.0", "::", "[::]")  # noqa: S104  found, never bound
-_SHM_MOST_GIB = 64
-_OWN_DIGEST = r"@sha256:|-[0-9a-f]{12}$"
 _MOST_CARDS = 8  # in a machine
 _IDS = {
     "choice": "bad-choice",
@@ -34,29 +33,16 @@ _IDS = {
 }
 
 
-class Hit(NamedTuple):
-    """A finding before its words: where, what was typed, and what is better in this case."""
-
-    id: str
-    line: int
-    typed: str
-    better: str = ""
-    why: str = ""
-
-
 class Checked(NamedTuple):
     hits: list[Hit]
     instead: str | None
 
 
 def checks(reading: Reading, rules: Rules, catalog: Catalog, order: Order | None) -> Checked:
-    hits: list[Hit] = []
-    for container in reading.containers:
-        hits += [Hit(name, line, typed) for name, typed, line in container.faults]
-        hits += [*_container(container, rules), *_mounts(container)]
+    """Every such finding, and our own line for the same model."""
+    hits = list(around(reading, rules))
     for launch in reading.launches:
         hits += [*_arguments(launch, rules), *_start(launch), *_open(launch), *_cards(launch)]
-    hits += [*_steps(reading, rules), *_ports(reading), *_whole_text(reading)]
     instead = None
     for launch in reading.launches:
         model = _model(launch, catalog, order)
@@ -65,62 +51,6 @@ def checks(reading: Reading, rules: Rules, catalog: Catalog, order: Order | None
             more, instead = _fits(launch, model, catalog, order)
             hits += more
     return Checked(hits, instead)
-
-
-# --- the container -------------------------------------------------------------------------------------
-
-
-def _container(container: Container, rules: Rules) -> Iterator[Hit]:
-    line = container.line
-    if container.image is None:
-        yield Hit("no-image", line, f"{container.runtime} run")
-    elif re.search(r":latest(@|$)", container.image) or not re.search(r"[:@][^/]+$", container.image):
-        yield Hit("latest-image", line, container.image)
-    if container.image and not re.search(_OWN_DIGEST, container.image):
-        yield Hit("no-digest", line, container.image)
-    if not any(v.startswith("no-new-privileges") for v in container.values("--security-opt")):
-        yield Hit("may-gain-privileges", line, "no --security-opt no-new-privileges")
-    for value in container.values("--publish"):
-        address = value.rpartition(":")[0].rpartition(":")[0]
-        if address in _ALL and not value.startswith("127."):
-            yield Hit("publish-everywhere", line, f"--publish {value}", f"--publish 127.0.0.1:{_ports_of(value)}")
-    known = rules.containers.known
-    names = [o.name for o in container.options]
-    for name in sorted({n for n in names if names.count(n) > 1 and not known[n].many}):
-        yield Hit("option-twice", line, name)
-    for value in container.values("--shm-size"):
-        gib = _gib(value)
-        if gib is not None and gib > _SHM_MOST_GIB:
-            yield Hit("shm-huge", line, f"--shm-size {value}")
-
-
-def _ports_of(value: str) -> str:
-    return ":".join(value.split(":")[-2:]) if ":" in value else f"{value}:{value}"
-
-
-def _gib(text: str) -> float | None:
-    """The GiB of a size as container runtimes read it: bytes, or b, k, m, g."""
-    match = re.fullmatch(r"([\d.]+)\s*([bkmgt]?)(i?b)?", text.lower())
-    return float(match[1]) * 1024.0 ** ("bkmgt".index(match[2] or "b") - 3) if match else None
-
-
-def _mounts(container: Container) -> Iterator[Hit]:
-    found = [(s.rstrip("/") or "/", t.rstrip("/") or "/", ro, line) for s, t, ro, line in container.mounts()]
-    for at, (source, target, read_only, line) in enumerate(found):
-        shown = f"{source}:{target}"
-        inside = [s for n, (s, t, _, _) in enumerate(found) if n != at and _same_below(source, target, s, t)]
-        if inside and (source, target) not in [(s, t) for s, t, _, _ in found[at + 1 :]]:
-            yield Hit("mount-in-mount", line, shown, why=f"{inside[0]} is mounted too")
-        if not read_only and re.search(r"(?i)model|weight|checkpoint|/data(/|$)", shown):
-            yield Hit("mount-writable", line, shown)
-
-
-def _same_below(source: str, target: str, outer: str, outer_target: str) -> bool:
-    """Is source at target what the outer mount shows there anyway?"""
-    if (source, target) == (outer, outer_target):
-        return True
-    rest = source.removeprefix(outer.rstrip("/") + "/")
-    return rest != source and target == f"{outer_target.rstrip('/')}/{rest}"
 
 
 # --- the engine's arguments ----------------------------------------------------------------------------
@@ -210,7 +140,7 @@ def _open(launch: Launch) -> Iterator[Hit]:
     reached = box is None or "host" in box.values("--network")
     if box is not None and not reached:
         host = "" if any(_everywhere(v) for v in box.values("--publish")) else "127.0.0.1"
-    if host not in _ALL:
+    if host not in ALL_ADDRESSES:
         return
     keyed = launch.role("key") is not None or any(launch.environment.get(k) for k in launch.engine.keys)
     shown = f"{launch.engine.roles['host']} {launch.role('host') or '(default)'}"
@@ -218,7 +148,7 @@ def _open(launch: Launch) -> Iterator[Hit]:
 
 
 def _everywhere(publish: str) -> bool:
-    return publish.rpartition(":")[0].rpartition(":")[0] in _ALL
+    return publish.rpartition(":")[0].rpartition(":")[0] in ALL_ADDRESSES
 
 
 def _cards(launch: Launch) -> Iterator[Hit]:
@@ -265,56 +195,6 @@ def _given_cards(box: Container) -> int | None:
     return len(named) or None
 
 
-# --- around it -----------------------------------------------------------------------------------------
-
-
-def _steps(reading: Reading, rules: Rules) -> Iterator[Hit]:
-    for step in reading.steps:
-        text = step.text
-        piped = step.then in ("|", "|&")
-        if re.match(r"(curl|wget)\b.*\.(sh|py)(\s|$)", text) and " -o" not in text and " -O" not in text:
-            if piped:
-                yield Hit("script-unread", step.line, text)
-            elif text.startswith("curl"):
-                yield Hit("script-not-run", step.line, text)
-        if not re.search(r"\b(pip3?|uv pip)\b install|\bpip3? install", text):
-            continue
-        if step.container:
-            yield Hit("install-at-start", step.line, text)
-        if any(word == engine.distribution for engine in rules.engines for word in step.words):
-            yield Hit("unpinned-install", step.line, text)
-    for container in reading.containers:
-        inside = [x for x in (*reading.steps, *reading.launches) if x.container is container]
-        shells = [
-            w for w in (*container.values("--entrypoint"), *container.words[:1]) if re.search(r"(^|/)(ba)?sh$", w)
-        ]
-        if shells and (inside or container.words):
-            yield Hit("shell-as-entrypoint", container.line, shells[0])
-
-
-def _ports(reading: Reading) -> Iterator[Hit]:
-    """Clients in the same text that ask a port at which nothing listens."""
-    served = {launch.role("port") for launch in reading.launches} - {None, ""}
-    served |= {v.split(":")[-2] for c in reading.containers for v in c.values("--publish") if ":" in v}
-    if not served:
-        return
-    for number, line in enumerate(reading.text.splitlines(), 1):
-        for url, port in re.findall(r"(https?://[^\s:/'\"]+:(\d+)/v1)", line):
-            if port not in served:
-                yield Hit("client-port", number, url, f"ask port {' or '.join(sorted(p for p in served if p))}")
-
-
-def _whole_text(reading: Reading) -> Iterator[Hit]:
-    joined = re.search(r"^.*\w``\w+:.*$", reading.text, re.MULTILINE)
-    if joined:
-        yield Hit("lines-joined", reading.text[: joined.start()].count("\n") + 1, joined[0])
-    cards = re.search(r"0\.\s*0/([\d.]+) GPU", reading.text)
-    nodes = len(re.findall(r"^\s*1 node_\w+", reading.text, re.MULTILINE))
-    if cards and nodes and float(cards[1]) % nodes:
-        line = reading.text[: cards.start()].count("\n") + 1
-        yield Hit("ray-cards-uneven", line, f"{float(cards[1]):g} cards on {nodes} machines")
-
-
 # --- the model -----------------------------------------------------------------------------------------
 
 
@@ -341,8 +221,17 @@ def _of_model(launch: Launch, model: Model) -> Iterator[Hit]:
         fits = [n for n in (8, 4, 2) if shape.heads % n == 0 and n < ranks]
         better = f"{launch.engine.roles['tensor_parallel']} {fits[0] if fits else 1}"
         yield Hit("heads-do-not-divide", launch.line, f"{ranks} ranks", better, f"{model.title} has {shape.heads}")
+    quantized = launch.role("quantization")
+    if quantized and shape.quantization and quantized.split("_")[0] != shape.quantization.method:
+        why = f"{model.title} is {shape.quantization.method}"
+        yield Hit("quantization-differs", launch.line, f"quantization {quantized}", why=why)
     if shape.quantization and launch.role("dtype") in ("float16", "half", "float32", "float"):
-        yield Hit("dtype-of-quantized-model", launch.line, f"dtype {launch.role('dtype')}", why=f"{shape.quantization}")
+        yield Hit(
+            "dtype-of-quantized-model",
+            launch.line,
+            f"dtype {launch.role('dtype')}",
+            why=f"it is {shape.quantization.method}",
+        )
 
 
 def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -> tuple[list[Hit], str | None]:

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from weighbridge.facts import Value
 
 _QUOTES = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "‚": "'", "′": "'", "″": '"'}
+_QUOTED = re.compile("(?:^|[\\s=])[“„‘‚′″]")  # where a word begins: prose in a value has them too
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _NOTHING = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
-_WIDE = re.compile("[\uff01-\uff5e]")
+_WIDE = re.compile("[\uff02\uff04\uff07\uff0d\uff0f-\uff19\uff1d\uff21-\uff3c\uff41-\uff5a]")  # not 。，：；
 _DASH = re.compile(r"(?<=\s)[\u2013\u2014\u2212\u2010-\u2012]{1,2}(?=[a-zA-Z])")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|#39|nbsp);")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "#39": "'", "nbsp": " "}
 _PROMPT = re.compile(
     r"^\s*(?:\([\w.-]+\)\s*)?(?:\[[^\]\n]*@[^\]\n]*\][#$]|[\w.-]+@[\w.-]+\s*:\s*\S*\s*[#$]|[$>%]|#(?=\s+"
-    r"(?:sudo|docker|podman|python3?|pip3?|curl|export|cd)\s))\s+"
+    r"(?:sudo|docker|podman|python3?)\s))\s+"
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _ENDS = ("&&", "||", ";;", ";", "|&", "|", "&", "\n", "(", ")")
@@ -59,7 +60,8 @@ def _characters(line: str, number: int, traps: list[Trap]) -> str:
         return str(done)
 
     head, mark, comment = _before_comment(line)
-    head = swap("smart-quotes", re.compile("|".join(_QUOTES)), lambda m: _QUOTES[m[0]], head)
+    if _QUOTED.search(head):
+        head = swap("smart-quotes", re.compile("|".join(_QUOTES)), lambda m: _QUOTES[m[0]], head)
     head = swap("odd-space", _SPACES, " ", head)
     head = swap("invisible-character", _NOTHING, "", head)
     head = swap("dash-for-hyphens", _DASH, "--", head)

@@ -9,12 +9,15 @@ from weighbridge.verbs import asked
 
 LINT: Flags = {
     "command": (None, "a command line to look at; - reads standard input"),
-    "file": (None, "a shell script, a page's code block, or a compose file to look at; - reads standard input"),
+    "file": (None, "a shell script, a page's code block, or a file of services to look at; - reads standard input"),
 }
 _OPTIONAL: Flags = {
     **ORDER,
     "profile": (None, "the kind of machine it is for: also says whether the model fits; see: invoke profiles"),
-    "model": (None, "with no --command: the model whose rendered lines are looked at (default weighbridge-demo)"),
+    "model": (
+        None,
+        "with no --command: the model whose lines are looked at (default: the one that travels along)",
+    ),
 }
 
 
@@ -40,7 +43,7 @@ def lint(json: bool, command: str | None, file: str | None, **values: Any) -> in
 
 
 UPGRADE: Flags = {
-    "engine": (None, "serving engine (default: the profile cpu's)"),
+    "engine": (None, "serving engine (default: that of the default profile)"),
     "old": (None, "the version that is used now (default: the oldest that is pinned)"),
     "new": (None, "the version to go to (default: the newest whose arguments are known)"),
 }
