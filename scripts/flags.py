@@ -1,6 +1,6 @@
 """Write images/<engine>/flags/<version>.json from that version's own argument parser: no card, nothing installed.
 
-python scripts/flags.py ENGINE VERSION [--python INTERPRETER] [--wheel FILE]
+python scripts/flags.py ENGINE VERSION [--python INTERPRETER] [--wheel FILE] [--images FOLDER]
 
 pip fetches the wheel with the machine's own configuration; only its Python files are unpacked, aside. They are loaded
 by an interpreter that has the engine's dependencies: INTERPRETER, or a throw-away environment made from
@@ -172,11 +172,11 @@ def dependencies(aside: Path) -> str:
     return python
 
 
-def written(engine: str, version: str, wheel: Path, entries: list[dict[str, Any]]) -> Path:
+def written(folder: Path, engine: str, version: str, wheel: Path, entries: list[dict[str, Any]]) -> Path:
     """The file: JSON, which is YAML too, one flag a line."""
     rows = ",\n".join("  " + json.dumps(e, ensure_ascii=False) for e in entries)
     head = json.dumps({"engine": engine, "version": version, "made_from": wheel.name})[:-1]
-    path = ROOT / "images" / engine / "flags" / f"{version}.json"
+    path = folder / f"{version}.json"
     path.with_suffix(".part").write_text(f'{head}, "flags": [\n{rows}\n]}}\n', encoding="utf-8")
     path.with_suffix(".part").replace(path)
     return path
@@ -188,9 +188,11 @@ def main() -> None:
     words.add_argument("version", help="of the engine, as pip knows it")
     words.add_argument("--python", help="an interpreter with the engine's dependencies (default: one made aside)")
     words.add_argument("--wheel", type=Path, help="the engine's wheel (default: fetched by pip)")
+    words.add_argument("--images", type=Path, default=ROOT / "images", help="the folder of engines")
     words.add_argument("--read-from", type=Path, help=argparse.SUPPRESS)
     asked = words.parse_args()
-    reader = ROOT / "images" / asked.engine / "flags" / "parser.py"
+    flags = asked.images / asked.engine / "flags"
+    reader = flags / "parser.py"
     if not reader.is_file():
         sys.exit(f"{reader}: no such file; it says where the engine makes its parser")
     if asked.read_from:
@@ -201,10 +203,11 @@ def main() -> None:
         wheel = asked.wheel or fetched(module.WHEEL, asked.version, aside)
         unpack(wheel, aside / "unpacked", module.VARIANT)
         python = asked.python or dependencies(aside)
-        again = [python, __file__, asked.engine, asked.version, "--read-from", str(aside / "unpacked")]
+        again = [python, __file__, asked.engine, asked.version, "--images", str(asked.images)]
+        again += ["--read-from", str(aside / "unpacked")]
         done = subprocess.run(again, stdout=subprocess.PIPE, text=True, check=True)
         entries = json.loads(done.stdout.strip().splitlines()[-1])
-        print(f"{written(asked.engine, asked.version, wheel, entries)}: {len(entries)} flags")
+        print(f"{written(flags, asked.engine, asked.version, wheel, entries)}: {len(entries)} flags")
 
 
 if __name__ == "__main__":
