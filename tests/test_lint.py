@@ -15,7 +15,7 @@ from support import ROOT, Case, cases, spec_of
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.pasted import text_of
-from weighbridge.errors import BadFile, BadValue, Refused
+from weighbridge.errors import BadFile, BadValue, Refused, UnknownName
 from weighbridge.lint import findings_page, lint, lint_plan, lint_text
 from weighbridge.lint_rules import load_rules
 from weighbridge.shell import commands, repaired
@@ -116,6 +116,19 @@ def test_a_version_asked_for_beats_the_texts_own(catalog: Catalog) -> None:
     text = "docker run vllm/vllm-openai:v0.33.0 m --watchdog-config '{}'"
     assert "argument-not-yet" not in found(text, catalog)
     assert "argument-not-yet" in found(text, catalog, version="0.26.0")
+
+
+def test_a_model_that_the_text_does_not_name_is_the_one_that_was_asked_for(catalog: Catalog) -> None:
+    text, order = "vllm serve /mnt/m --host 127.0.0.1", Order(profile="a100-80g-x4", model="deepseek-r1")
+    assert "does-not-fit" in found(text, catalog, order=order)
+    assert "does-not-fit" not in found(text, catalog, order=Order(profile="a100-80g-x4"))
+
+
+def test_a_profile_or_a_version_that_is_none_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(UnknownName):
+        lint("vllm serve m", catalog, order=Order(profile="a100-80gx4"))
+    with pytest.raises(BadValue, match="no version"):
+        lint("vllm serve m", catalog, version="newest")
 
 
 def test_a_file_of_services_is_looked_at(catalog: Catalog) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from weighbridge.catalog import Catalog
+from weighbridge.errors import BadValue
 from weighbridge.facts import Value
 from weighbridge.lint_around import Hit
 from weighbridge.lint_checks import checks
@@ -50,8 +51,12 @@ class Linted(Value, frozen=True, kw_only=True):
 def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Order | None = None) -> Linted:
     """What is wrong with a text of shell commands, or with a file of services. `order`: what it should serve, where.
 
-    `version` is the engine's; without one, what the text itself names, else the newest known.
+    Raises BadValue, UnknownName. `version` is the engine's; without one, the text's own, else the newest known.
     """
+    if version and not re.match(r"\d+\.\d+", version):
+        raise BadValue(f"--engine-version {version!r} is no version", "for example: --engine-version 0.26.0")
+    if order:
+        catalog.profile(order.profile)  # a name that is none is refused before anything is looked at
     rules = load_rules(catalog)
     reading = _reading(text, rules, version)
     hits = [Hit(t.id, t.line, t.text) for t in reading.traps]

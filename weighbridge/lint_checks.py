@@ -207,7 +207,7 @@ def _model(launch: Launch, catalog: Catalog, order: Order | None) -> Model | Non
             return catalog.model(name) if name and "$" not in name else None
         except UnknownName:
             continue
-    return None
+    return catalog.model(order.model) if order and order.model != Order().model else None
 
 
 def _of_model(launch: Launch, model: Model) -> Iterator[Hit]:
