@@ -124,6 +124,16 @@ def test_a_model_that_the_text_does_not_name_is_the_one_that_was_asked_for(catal
     assert "does-not-fit" not in found(text, catalog, order=Order(profile="a100-80g-x4"))
 
 
+def test_our_own_line_is_one_that_can_be_typed(catalog: Catalog) -> None:
+    text, order = "vllm serve /m/QwQ-32B -tp 4 --max-model-len 200000", Order(profile="l40s-48g-x4")
+    linted = lint(text, catalog, order=order)
+    assert linted.instead == "invoke run --profile l40s-48g-x4 --model qwq-32b"
+    assert "does-not-fit" not in [f.id for f in linted.findings]
+    for wrong in ("vllm serve /m/DeepSeek-R1 -tp 8", "vllm serve /m/DeepSeek-R1-Distill-Qwen-7B -tp 3"):
+        refused = lint(wrong, catalog, order=order).instead
+        assert refused is None or refused.startswith("invoke run --profile ")
+
+
 def test_a_profile_or_a_version_that_is_none_is_refused(catalog: Catalog) -> None:
     with pytest.raises(UnknownName):
         lint("vllm serve m", catalog, order=Order(profile="a100-80gx4"))

@@ -244,7 +244,9 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
     asked = {name: value for name, value in numbers.items() if value}
     words = ["invoke", "run", "--profile", order.profile if order else "<PROFILE>", "--model", model.id]
     context = asked.get("context")
-    if context and context <= model.shape.max_context_tokens:
+    if context and context > model.shape.max_context_tokens:
+        del asked["context"]  # a finding of its own
+    elif context:
         words += ["--context", str(context)]
     line = " ".join(w if w == "<PROFILE>" else shlex.quote(w) for w in words)
     if order is None:
@@ -253,6 +255,7 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         wanted = msgspec.structs.replace(order, model=model.id, **asked)
         make_plan(wanted, catalog)
     except Refused as e:
-        near = e.alternatives[0]["command"] if e.alternatives else e.hint
-        return [Hit("does-not-fit", launch.line, e.message, near)], near.replace("invoke plan", "invoke run")
+        near = e.alternatives[0]["command"] if e.alternatives else None
+        instead = near.replace("invoke plan", "invoke run") if near else None
+        return [Hit("does-not-fit", launch.line, e.message, near or e.hint)], instead
     return [], line
