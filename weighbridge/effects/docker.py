@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import docker
@@ -23,8 +23,9 @@ from docker.models.volumes import Volume
 
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
+from weighbridge.reach import asked_at
 from weighbridge.reconcile import read_reported, reconcile
-from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
+from weighbridge.runspec import CACHE_VOLUME, KEYS, LABEL, TLS, api_body, restart_policy
 from weighbridge.types import Plan, Reconciliation, RunSpec
 
 Say = Callable[[str], None]
@@ -206,6 +207,24 @@ class Host:
         hint = f"did you mean --name {near}?" if near else f"name one: --name {' | '.join(sorted(found))}"
         raise UnknownName(f"no appliance called {name!r}" if name else f"{len(found)} appliances are here", hint)
 
+    def key_file(self, container: Container) -> Path:
+        """Where this host keeps the hashes that the container reads. Raises HostError when it has none."""
+        return self._mounted(container, "WEIGHBRIDGE_KEYS", KEYS)
+
+    def certificate(self, container: Container) -> Path | None:
+        """The certificate it serves with; None when it speaks plain HTTP."""
+        return (
+            self._mounted(container, "WEIGHBRIDGE_TLS_CERT", TLS) if _said(container, "WEIGHBRIDGE_TLS_CERT") else None
+        )
+
+    def _mounted(self, container: Container, variable: str, target: str) -> Path:
+        name = PurePath(_said(container, variable)).name
+        source = next((m["Source"] for m in container.attrs.get("Mounts", []) if m["Destination"] == target), None)
+        if source is None or not name:
+            hint = f"invoke stop --name {container.name}, then invoke run"
+            raise HostError(f"{container.name} was started without {target}", hint)
+        return Path(source) / name
+
     def stop(self, container: Container, seconds: int) -> None:
         """Stop and remove: running requests get `seconds` to end."""
         with engine_trouble(f"{container.name} does not stop", f"docker rm -f {container.name}"):
@@ -259,6 +278,9 @@ def engine_trouble(subject: str, hint: str = "docker info") -> Iterator[None]:
     try:
         yield
     except _TROUBLE as e:
+        answer = getattr(e, "response", None)
+        if answer is not None:
+            answer.raw.close()  # a stream that was refused holds its connection
         raise HostError(f"{subject}: {_short(e)}", hint) from None
 
 
@@ -281,14 +303,25 @@ def must_live(container: Container) -> None:
 
 def _describe(container: Container) -> Running:
     labels = container.labels
-    ports = container.attrs["NetworkSettings"]["Ports"] or {}
-    bound = next((b[0] for b in ports.values() if b), None)
-    url = f"http://{bound['HostIp']}:{bound['HostPort']}" if bound else ""
+    url = url_of(container) if f"{LABEL}.port" in labels else ""
     started = str(container.attrs["State"].get("StartedAt", ""))[:19]
     return Running(
         name=labels[f"{LABEL}.name"], state=container.status, model=labels.get(f"{LABEL}.model", ""),
         profile=labels.get(f"{LABEL}.profile", ""), url=url, since=started,
     )  # fmt: skip
+
+
+def _said(container: Container, variable: str) -> str:
+    """A variable of the container's environment; empty when it is not there."""
+    rows: dict[str, str] = dict(row.partition("=")[::2] for row in container.attrs["Config"].get("Env") or [])
+    return rows.get(variable, "")
+
+
+def url_of(container: Container) -> str:
+    """Where this machine asks it: the port it was told to publish."""
+    address = container.labels.get(f"{LABEL}.address", "127.0.0.1")
+    scheme = "https" if _said(container, "WEIGHBRIDGE_TLS_CERT") else "http"
+    return f"{scheme}://{asked_at(address)}:{container.labels[f'{LABEL}.port']}"
 
 
 def _has_buildx() -> bool:

@@ -33,6 +33,7 @@ model=/models/weighbridge-demo
   refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
 [ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
   refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+python3 /opt/weighbridge/checks.py weights "$model"
 
 shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 1024 ] ||
@@ -42,8 +43,8 @@ say 'starting vllm 0.32.0 with weighbridge-demo'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec /opt/engine/bin/python -m vllm.entrypoints.openai.api_server --model /models/weighbridge-demo \
   --served-model-name weighbridge-demo \
-  --host 0.0.0.0 \
-  --port 8000 \
+  --uds /run/weighbridge/engine/engine.sock \
+  --disable-uvicorn-access-log \
   --dtype bfloat16 \
   --kv-cache-dtype auto \
   --tensor-parallel-size 1 \
