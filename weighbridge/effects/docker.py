@@ -251,6 +251,7 @@ class Host:
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
         with engine_trouble(f"the log of {container.name} cannot be read", "invoke status"):
+            container.reload()  # what fails here leaves no stream open
             for chunk in container.logs(stream=True, follow=follow, tail="all" if tail is None else tail):
                 *whole, pending = (pending + chunk).split(b"\n")
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
@@ -278,9 +279,6 @@ def engine_trouble(subject: str, hint: str = "docker info") -> Iterator[None]:
     try:
         yield
     except _TROUBLE as e:
-        answer = getattr(e, "response", None)
-        if answer is not None:
-            answer.raw.close()  # a stream that was refused holds its connection
         raise HostError(f"{subject}: {_short(e)}", hint) from None
 
 

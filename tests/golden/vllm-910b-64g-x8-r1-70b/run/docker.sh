@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a51af735b6919015071600901e51f38bf0f6f7d9aa61aae22ff984cd0b112a71 \
+  --label io.weighbridge.plan=aeb3d857c23a4fa793dbc652416ee4d09aa5b368102a7f18fb276b6a5fb754c7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=3d75791a0dd9ecd8b424b58e4b932d6bf24d7662a520c28bf811fe26f268f174 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a51af735b691
+  --label io.weighbridge.spec=3c457cdaf8decec022391c3653cd96cd54dc8f6fe6a73d5e52a2ec4d3b938b2d \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-aeb3d857c23a

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=26d07e58c70a1761baaa89d0a6fda0482fd825311b7956427cf67ea9f506f375 \
+  --label io.weighbridge.plan=77a015e18b8d5266905be2b84cbf109db5a26459d499f8053fdc4091b06f12da \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=0ee337fcc8b3ba2940638f1581e96da33a48f23b3e32dee2ba8765ee9c58a191 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-26d07e58c70a
+  --label io.weighbridge.spec=7503509babb13c1b52763e47c345c1960a9e5a30be53f83155c6d25b2ece32bd \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-77a015e18b8d

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9a897a1012d4d1c86fd0e6524d0d6a563006349bee286ebaa9885895fb1cbc5b \
+  --label io.weighbridge.plan=e2337b85e7c47ef139168fcc578035da15d30650334ab7a2b6b746dc2b715bfc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=c86108b0092bd0085edf1d5197efc39a8b046b09144bae1aa35fe99574f46c8f \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-9a897a1012d4
+  --label io.weighbridge.spec=63ff5aae03e6024e3ab0dc7c27512c8ba8cdda6de22f91c4634818816edb0bf6 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-e2337b85e7c4

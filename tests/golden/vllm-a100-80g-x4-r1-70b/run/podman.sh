@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=43d6779b5b05b7b958e43675230d8c7d0293a47d2e213a8657d982a42f5a95f8 \
+  --label io.weighbridge.plan=8be0ef2dfee96b7f665613be5da43680c9490bb2b212c5d22f8fa89b891663f2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=d9bf1b36cd56f93cc2775092d86c0b0590fe94ffa49a7218fe79759d1e048aa2 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-43d6779b5b05
+  --label io.weighbridge.spec=b69b581f9f7345d272e74583b62bf37e43f16608376e556c21c6dd00c78d0212 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8be0ef2dfee9

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=e95e20c3fda8946b73f6cda58e96258a17be8d9c72cd475fd54f17da46e94a38 \
+  --label io.weighbridge.plan=f61b4817b71c038ea94ba1bb134d45d263227680b76a586e3e0badded531fbdf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=3322ff1baf3102f36d5d374200f79c2afb14e4ba564bb2ab1c6ebcd4256445fb \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-e95e20c3fda8
+  --label io.weighbridge.spec=d69a7b97199e94a66d35240f72cc9e3e2fc50178a448cdf48d536e2b3ed8ae2c \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f61b4817b71c

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=43134b92ab1a94eaa8737f2e32b1448b4d86f4398de6935da963675ca13447fe \
+  --label io.weighbridge.plan=5b6646cdb7b1d92a9b1dca3e06488fad0c154fe8a39d19c9f1833b67d835f266 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=3c926c2238f0ab419714e494ddc4a52e80fa40ba401a2bfb0c1e112968deb3ae \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-43134b92ab1a
+  --label io.weighbridge.spec=df5f65b0b32a8a3e77a7ed06e2ac9c71c36dd165a9a7215a2aedeb555e5afc8f \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-5b6646cdb7b1

@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=c711f932a0fb9375c31d8779d8b5db387eeddaef79c0f4c50d2935179e1fec4d \
+  --label io.weighbridge.plan=462f1eb441d1769542395f684e19b8b6beaad92794f642ecd0fa1ddc1033ae5d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=ee3271f24259582d2de13aea9994f3cc7c35b401ea4800dbd267a68c42c77bde \
-  weighbridge/vllm:cpu-weighbridge-demo-c711f932a0fb
+  --label io.weighbridge.spec=632825e4d64d5ad63840c388089d3cfa82f49b6af4cc9f235b823f86c6816960 \
+  weighbridge/vllm:cpu-weighbridge-demo-462f1eb441d1

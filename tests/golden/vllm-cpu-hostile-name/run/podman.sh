@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=276486dcc1ad9e439f8a34faf86faffce2c53bc29b82a605dd827888d9035bf2 \
+  --label io.weighbridge.plan=56b88d692dfb8d41563d27e1511c1e91ba14d348db755b64e38993ac31a5c20e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=7c6b0448dd61acae829fa8e11dc9863388e8f3df9c36ab121f1f7fe58a8549b5 \
-  weighbridge/vllm:cpu-it-s-a-model-id-276486dcc1ad
+  --label io.weighbridge.spec=604337c6af70a038b56f64c9ea50a4f3c9927b0757415ecd0b91f7d61b447c8a \
+  weighbridge/vllm:cpu-it-s-a-model-id-56b88d692dfb

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=b6cad54a1d57af3823d1892cb26865a895385fb6c9dd23bb2f06ac15a9a96e95 \
+  --label io.weighbridge.plan=a836cb70740b5d39135db8b0adc6dd6b95cfa1008cca13af38e07df4cbdae236 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=323bb853b5f35a18371ea868906e2df6032de9fc262609a65e69711ed5324463 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-b6cad54a1d57
+  --label io.weighbridge.spec=baf85b367af3b4d43d12ac44ee09da5670e47662cc52d2a6fa2dede5f82a88cd \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-a836cb70740b

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=194075a5408e1e0e47b5b90656b486c8878d97fc85607ad41d73b39143d95ffe \
+  --label io.weighbridge.plan=3b80e6f9572f96378b112fb1f43d17d67c011dd0262d2e9b7f0bf7d480c1e4f0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=98d87a671df7acf859e5a92eb7bc8eb5606564034902437c9ebc40b0af1b9b19 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-194075a5408e
+  --label io.weighbridge.spec=5348f219e97a76e235939f2912edf4c6be6bf4126df94f3f5e2a846bbe4aa0a2 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-3b80e6f9572f

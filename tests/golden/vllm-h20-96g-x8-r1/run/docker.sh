@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=76afd7263dfaac98ecdd90db2855bcbd01f67f201d0024a8dd884dc33d4ab08b \
+  --label io.weighbridge.plan=d5ed14ec33332d93931c0db1b4d4666d26fb7f451bc4c86a8ff8296bb00a4417 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=2bad15ceaec5e61700801a1247cf096b9b36e46e4fdf68cde5aa4aa6535cbb92 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-76afd7263dfa
+  --label io.weighbridge.spec=b607a8e00dce023f7b97b94f13682b9ece11b12cc24793a5e79dc3b0330c9197 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-d5ed14ec3333

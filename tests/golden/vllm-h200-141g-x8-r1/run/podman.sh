@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d6a19ed9d648ed00b5bdc72d7d800a90695fe859214656cf942b90bee8058856 \
+  --label io.weighbridge.plan=4de093798cef58076b66d403fcf2287a4a8357baa2f7630a9ed2e7fb0f3c3760 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=c8b34c739b2fded5a56cbf5918575b5d5697e5f7118e2768671264d9b04429b2 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-d6a19ed9d648
+  --label io.weighbridge.spec=f5fa190480b8d380db782e6007463ce04bdb07ecf5eebb8ff208efad8590ff7a \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-4de093798cef

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=3b4d492b346eb737fe2eaf7d99cef06778da139f7dab1b1704dd4bf5b1471a13 \
+  --label io.weighbridge.plan=94f735b224745af6d56fe965ae747c255ccfaab1d0a19c7643a6f04b8e5e8ddc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=fc6ed5377770109a24759217611fa4979dd5ef34e310309fa7827bc6d36e49d3 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-3b4d492b346e
+  --label io.weighbridge.spec=0e512bf780ad2a277cadea0b06edef6cbdc1e22083cafb8a18f212f45945b4d9 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-94f735b22474

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=b08bcd3bb8b8d7bb19893282a867376c26fb97994eb6f18f378f1979583423df \
+  --label io.weighbridge.plan=103e60075e9387f5e4214c7329f9e7caea7b153f301b1b877564b4c73080df80 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=d9993ab0087448cf7aa8f09fae6a7d567eefaa7a8a5b30222d3b1bf56fe16f9a \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-b08bcd3bb8b8
+  --label io.weighbridge.spec=ac8f5d86115203542643d01a40e3defcde03d46484cae9dba765b8a18959a543 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-103e60075e93

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=34c2d82a982977d75bd1db7434b28448c8a2c37927fd1725faf9e4cec603c43d \
+  --label io.weighbridge.plan=197fe75701330e35cc58886792731ad870d5f2dcd32d19b850f311ca4a745c45 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=9510124fc15340da94db835f41678b6897fe011b00408dea61de000f000fa2f9 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-34c2d82a9829
+  --label io.weighbridge.spec=16227e2716a7deb05b03288209500460564a5aba189ee8b696d2bd37641ab348 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-197fe7570133

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7d5309ecf0caf442ceb1af0ec4e408f9f42e754008c9d81bb2d269f7b7f40155 \
+  --label io.weighbridge.plan=f9d6fdae3f2a4ce9a2bdb2f4862971c14aaa8dd9abb34cfd51398940d325fae5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=5839c529b156a8b3e4968a56294b2c15f706cd1252026eb5d3f0f53f67a26940 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-7d5309ecf0ca
+  --label io.weighbridge.spec=b789315e930a22bb2510eb7bb145d11561ccbb2aaaf5d2f885a8f92e58e787f7 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-f9d6fdae3f2a
