@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import shlex
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -38,44 +39,60 @@ def docker(*words: str, feed: str | None = None) -> str:
 
 
 @contextmanager
-def appliance(name: str, home: Path, *more: str) -> Iterator[tuple[Keyring, int]]:
-    """The rendered container with the stub for an engine; its keys, and the port it is published on."""
+def appliance(
+    name: str, home: Path, *more: str, uid: str | None = None, restart: str | None = None, text: str | None = None
+) -> Iterator[tuple[Keyring, int]]:
+    """The rendered container with the stub for an engine; its keys, and the port it is published on.
+
+    `more` are flags of `invoke run`; `uid` and `restart` stand in for what is rendered, `text` for the key file's.
+    """
     ring = Keyring(home / "weighbridge" / name)
     ring.ensure()
+    if text is not None:
+        ring.file.write_text(text)
     environment = {**os.environ, "XDG_CONFIG_HOME": str(home)}
     invoke = [str(Path(sys.executable).with_name("invoke"))]
     subprocess.run([*invoke, "build"], cwd=ROOT, check=True, capture_output=True)
     line = [*invoke, "run", "--print", "docker", "--name", name, "--port", "0"]
     said = subprocess.run([*line, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     words = shlex.split(said.replace("\\\n", " "))
+    for flag, value in (("--user", uid), ("--restart", restart)):
+        if value:
+            words[words.index(flag) + 1] = value
     stub = [
         "--mount", f"type=bind,source={HERE / 'entrypoint.sh'},target=/opt/weighbridge/entrypoint.sh,readonly",
-        "--mount", f"type=bind,source={HERE},target=/opt/load,readonly",
+        "--mount", f"type=bind,source={HERE},target=/tmp/load,readonly",
     ]  # fmt: skip
     subprocess.run([*words[:-1], *stub, words[-1]], check=True, capture_output=True)
     try:
         port = int(next(w for w in words if w.startswith("127.0.0.1:")).split(":")[1])
-        asyncio.run(ready(port))
+        asyncio.run(ready(name, port))
         yield ring, port
     except TimeoutError:
-        raise SystemExit(subprocess.run(["docker", "logs", name], capture_output=True, text=True).stderr) from None
+        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+        raise SystemExit(done.stderr) from None
     finally:
         subprocess.run(["docker", "rm", "--force", name], check=False, capture_output=True)
 
 
-async def ready(port: int) -> None:
-    """Until /health answers 200; a container that dies meanwhile ends in a time-out."""
+async def ready(name: str, port: int) -> None:
+    """Until something answers in HTTP and the first token is there. TimeoutError when the container dies."""
+    secure = None
     async with asyncio.timeout(60):
         while True:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=secure)
                 writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 status = (await reader.readline()).split()
                 writer.close()
                 if status[1:2] == [b"200"]:
                     return
+                if status[1:2] == [b"400"]:  # it speaks TLS
+                    secure = ssl._create_unverified_context()  # noqa: S323
             except OSError:
                 pass
+            if docker("inspect", "--format", "{{.State.Running}}", name).strip() != "true":
+                raise TimeoutError
             await asyncio.sleep(0.2)
 
 
@@ -135,7 +152,7 @@ async def drive(name: str, ring: Keyring, port: int, seconds: float) -> dict[str
     before = await asyncio.to_thread(gateway_kib, name)
     count = str(int(max(50, seconds * 4)))
     added = json.loads(await asyncio.to_thread(
-        docker, "exec", "-i", name, "python3", "/opt/load/client.py", count, feed=owner + "\n"
+        docker, "exec", "-i", name, "python3", "/tmp/load/client.py", count, feed=owner + "\n"
     ))  # fmt: skip
     await asyncio.sleep(max(0, load.until - time.monotonic() - seconds / 3))
     await asyncio.to_thread(ring.revoke, "guest")

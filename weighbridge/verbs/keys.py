@@ -30,7 +30,7 @@ def keys(json: bool, action: str, key_name: str | None, scope: str, key_file: st
 
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS, "invoke keys --help")
-    ring = _keyring(values)
+    ring = _keyring(values, new=action == "add")
     if action == "list":
         return _list(ring, json)
     if key_name is None:
@@ -42,8 +42,11 @@ def keys(json: bool, action: str, key_name: str | None, scope: str, key_file: st
     _add(ring, key_name, scope, key_file, json)
 
 
-def _keyring(values: dict[str, Any]) -> Keyring:
-    """The file of --keys, else the one that the appliance was started with, else the one kept for its name."""
+def _keyring(values: dict[str, Any], *, new: bool) -> Keyring:
+    """The file of --keys, else the one that the appliance was started with, else the one kept for its name.
+
+    `new`: a name whose appliance is still to be started gets one.
+    """
     from weighbridge.effects.docker import Host
     from weighbridge.effects.keyring import Keyring
     from weighbridge.errors import HostError, UnknownName
@@ -59,7 +62,7 @@ def _keyring(values: dict[str, Any]) -> Keyring:
         container = host.container(name)
         return Keyring(it.home(str(container.name)), host.key_file(container))
     except (HostError, UnknownName):
-        if not name or not it.home(name).is_dir():
+        if not name or not (new or it.home(name).is_dir()):
             raise
         return Keyring(it.home(name))
 

@@ -133,16 +133,16 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 @verb(
     NAME,
     {"all": (False, "every appliance of this host")},
-    {"seconds": ("30", "time for running requests to end")},
+    {"seconds": (None, "time for running requests to end (default: what it was started with)")},
     DRY,
     JSON,
 )
-def stop(name: str | None, seconds: str, dry_run: bool, json: bool, **values: Any) -> None:
+def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **values: Any) -> None:
     """Stop and remove an appliance; running requests may end first."""
     from weighbridge.effects.docker import Host
     from weighbridge.order import read_count
 
-    host, patience = Host(), read_count("--seconds", seconds)
+    host, patience = Host(), read_count("--seconds", seconds) if seconds else None
     found = host.appliances() if values["all"] else [host.container(name)]
     for container in [] if dry_run else found:
         say(f"stopping {container.name}")

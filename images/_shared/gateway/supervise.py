@@ -309,7 +309,8 @@ class Supervisor:
             return self._drain()
         engine, gateway = self.engine.poll(), self.gateway.process.poll()
         if engine is not None:
-            say(f"the engine ended with {_code(engine)}")
+            if engine != WRONG:  # a check that failed has said so
+                say(f"the engine ended with {_code(engine)}")
             self.gateway.stop()
             return _code(engine) or 1  # an engine that ends by itself is never a success
         if gateway is not None or self.unproven.is_set():

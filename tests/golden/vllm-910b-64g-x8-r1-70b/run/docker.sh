@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=aeb3d857c23a4fa793dbc652416ee4d09aa5b368102a7f18fb276b6a5fb754c7 \
+  --label io.weighbridge.plan=803d6d6787d1a71c2bad02d872a7f6a0e2286a999b200aaaca85c4fe4e6d71e8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=3c457cdaf8decec022391c3653cd96cd54dc8f6fe6a73d5e52a2ec4d3b938b2d \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-aeb3d857c23a
+  --label io.weighbridge.spec=73a0911f7ffd825395c8b2f899ff80f5e6aa79956d212371a68670fcfda54317 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-803d6d6787d1

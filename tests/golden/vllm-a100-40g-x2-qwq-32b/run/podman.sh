@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=77a015e18b8d5266905be2b84cbf109db5a26459d499f8053fdc4091b06f12da \
+  --label io.weighbridge.plan=bf878966879fb465e0241ba61ac6410d8f7b22997fb66008991407bd073704af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=7503509babb13c1b52763e47c345c1960a9e5a30be53f83155c6d25b2ece32bd \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-77a015e18b8d
+  --label io.weighbridge.spec=7fe5ffa735873fea8b733624fde351cf76c9ca10b0bb306addb1213d565229bd \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-bf878966879f

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=e2337b85e7c47ef139168fcc578035da15d30650334ab7a2b6b746dc2b715bfc \
+  --label io.weighbridge.plan=b267dc380d70c01a2dd43cc5ab21371b90d630e8b892eb3ab6b74e8a28394ed7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=63ff5aae03e6024e3ab0dc7c27512c8ba8cdda6de22f91c4634818816edb0bf6 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-e2337b85e7c4
+  --label io.weighbridge.spec=8cb111fd10f25137a39581aafb688fce9273cdff7233fbb071af092085c93762 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-b267dc380d70

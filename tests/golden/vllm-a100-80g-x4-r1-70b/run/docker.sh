@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8be0ef2dfee96b7f665613be5da43680c9490bb2b212c5d22f8fa89b891663f2 \
+  --label io.weighbridge.plan=1685e90e7da44097f9d8d332380acf12eea57a84f3e41a7fc3d7269035657c00 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=b69b581f9f7345d272e74583b62bf37e43f16608376e556c21c6dd00c78d0212 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8be0ef2dfee9
+  --label io.weighbridge.spec=f25abc85b420b38d206c7b6ccc87e252ff3fe2871e6e187711442ad179f36680 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-1685e90e7da4

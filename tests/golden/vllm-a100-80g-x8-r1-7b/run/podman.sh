@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f61b4817b71c038ea94ba1bb134d45d263227680b76a586e3e0badded531fbdf \
+  --label io.weighbridge.plan=0b7a57173687cad1b75a487fd668dd3cd426e8f9d6fd3e175e41a2e8ab40eb2c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=d69a7b97199e94a66d35240f72cc9e3e2fc50178a448cdf48d536e2b3ed8ae2c \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f61b4817b71c
+  --label io.weighbridge.spec=252ecf060ac1c89cb1be55904ae51e3c6bc0383c76bee754d2ec28eb79c5ebf0 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-0b7a57173687

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5b6646cdb7b1d92a9b1dca3e06488fad0c154fe8a39d19c9f1833b67d835f266 \
+  --label io.weighbridge.plan=097ca7bc035ce1c600a3127e39218d8c9c96ae0333d667f722c7620ecc771cc5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=df5f65b0b32a8a3e77a7ed06e2ac9c71c36dd165a9a7215a2aedeb555e5afc8f \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-5b6646cdb7b1
+  --label io.weighbridge.spec=9488adda9fb21c5fed1245498ba189d94895f59bede06e7828439354f20f2756 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-097ca7bc035c

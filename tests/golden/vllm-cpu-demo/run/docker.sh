@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=462f1eb441d1769542395f684e19b8b6beaad92794f642ecd0fa1ddc1033ae5d \
+  --label io.weighbridge.plan=d4ec03fca54eeb991822856c00cd8c7097115f4801669e7f7772d7194127ddf3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=632825e4d64d5ad63840c388089d3cfa82f49b6af4cc9f235b823f86c6816960 \
-  weighbridge/vllm:cpu-weighbridge-demo-462f1eb441d1
+  --label io.weighbridge.spec=5aa1ebc8220e9e0ea5969f6161383e30f3b8d441ee01cd10b4153f33de7600a6 \
+  weighbridge/vllm:cpu-weighbridge-demo-d4ec03fca54e

@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=56b88d692dfb8d41563d27e1511c1e91ba14d348db755b64e38993ac31a5c20e \
+  --label io.weighbridge.plan=3ff9173a06611421de499b8c7664416619b327c818f54bd2b80e34202af1ac3d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=604337c6af70a038b56f64c9ea50a4f3c9927b0757415ecd0b91f7d61b447c8a \
-  weighbridge/vllm:cpu-it-s-a-model-id-56b88d692dfb
+  --label io.weighbridge.spec=12f563d4e92d7f7511b43dc5e9cd4501126aa03cf9de1d8c41e2d9d540711182 \
+  weighbridge/vllm:cpu-it-s-a-model-id-3ff9173a0661

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=a836cb70740b5d39135db8b0adc6dd6b95cfa1008cca13af38e07df4cbdae236 \
+  --label io.weighbridge.plan=035845a0e0679b953f140a81c3ea94d5c623b085eb3f33b954b109e0c1b881ab \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=baf85b367af3b4d43d12ac44ee09da5670e47662cc52d2a6fa2dede5f82a88cd \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-a836cb70740b
+  --label io.weighbridge.spec=f831453b3de6cf8564e999f78c94d1a41a48c2981af20aab48be4562445ef069 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-035845a0e067

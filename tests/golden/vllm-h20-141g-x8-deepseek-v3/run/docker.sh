@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=3b80e6f9572f96378b112fb1f43d17d67c011dd0262d2e9b7f0bf7d480c1e4f0 \
+  --label io.weighbridge.plan=7e7af111cefa1fea93ebdb4fe423606ccd708e99d3db385ab88ce3548c452bc1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=5348f219e97a76e235939f2912edf4c6be6bf4126df94f3f5e2a846bbe4aa0a2 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-3b80e6f9572f
+  --label io.weighbridge.spec=63bbdf9a097333329e23611a6c00d545d7609dae3f204ff8f936d55f22285301 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-7e7af111cefa

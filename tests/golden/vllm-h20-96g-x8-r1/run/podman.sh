@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d5ed14ec33332d93931c0db1b4d4666d26fb7f451bc4c86a8ff8296bb00a4417 \
+  --label io.weighbridge.plan=e4cc6b30ee7727a4891fe63c2606f19e6bdd2dfe59a9c56ca11f6c6fc76e9641 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=b607a8e00dce023f7b97b94f13682b9ece11b12cc24793a5e79dc3b0330c9197 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-d5ed14ec3333
+  --label io.weighbridge.spec=19e57ea6123c239f5bda77519f3157a784824ea6fee27cfb7383ae3fa295dee1 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-e4cc6b30ee77

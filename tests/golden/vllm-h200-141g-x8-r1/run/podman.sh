@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=4de093798cef58076b66d403fcf2287a4a8357baa2f7630a9ed2e7fb0f3c3760 \
+  --label io.weighbridge.plan=b872704341080e77ddb67419172010bf199688879d87c8128597709ebe94789b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=f5fa190480b8d380db782e6007463ce04bdb07ecf5eebb8ff208efad8590ff7a \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-4de093798cef
+  --label io.weighbridge.spec=c00bfc48d43d9491dc197b11a13bf2f0b9b67f5d6a120f9aa6591f1166397fc7 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-b87270434108

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=94f735b224745af6d56fe965ae747c255ccfaab1d0a19c7643a6f04b8e5e8ddc \
+  --label io.weighbridge.plan=82ab095249e8029ac68337082b4a3308c08cf15cba43e81d279510d21745ae2d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=0e512bf780ad2a277cadea0b06edef6cbdc1e22083cafb8a18f212f45945b4d9 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-94f735b22474
+  --label io.weighbridge.spec=d0a26ace417b3072005f9fd368cfce4a60ed4d947396e9d595689c18e71ccc6d \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-82ab095249e8

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=103e60075e9387f5e4214c7329f9e7caea7b153f301b1b877564b4c73080df80 \
+  --label io.weighbridge.plan=6b6722699d701ae6e7a5e33a7285524d84cce016c15c6b15338e9b7339a4043c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=ac8f5d86115203542643d01a40e3defcde03d46484cae9dba765b8a18959a543 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-103e60075e93
+  --label io.weighbridge.spec=72bdb653f598f108fe5ec30998dc93317faf587afed9f6e88eb8322b87141fb5 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-6b6722699d70

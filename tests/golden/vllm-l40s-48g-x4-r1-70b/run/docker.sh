@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=197fe75701330e35cc58886792731ad870d5f2dcd32d19b850f311ca4a745c45 \
+  --label io.weighbridge.plan=1daca463fe3d489a9256edd5f59d1f72ba0c41a6e6cbed83cd0bd776d01cafdb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=16227e2716a7deb05b03288209500460564a5aba189ee8b696d2bd37641ab348 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-197fe7570133
+  --label io.weighbridge.spec=e159228613f4c758d9f239678cb515b388bb0016e938b68a7e6c9fcd5c444f89 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-1daca463fe3d

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f9d6fdae3f2a4ce9a2bdb2f4862971c14aaa8dd9abb34cfd51398940d325fae5 \
+  --label io.weighbridge.plan=efb7e7f3400773ffceb9132f749a6e1d4e0cfa9ae140444bb34c02b15992020c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=b789315e930a22bb2510eb7bb145d11561ccbb2aaaf5d2f885a8f92e58e787f7 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-f9d6fdae3f2a
+  --label io.weighbridge.spec=029269ebdbd0f897fd6b9357ae4bbffd93e23f3306edc4f8305dd9d53503a250 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-efb7e7f34007
