@@ -81,6 +81,9 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
     def wrap(body: Callable[..., int | None]) -> Any:
         @functools.wraps(body)
         def call(_: Context, **values: Any) -> None:
+            if any(values[n] in ("--help", "-h") for n in positional):  # the parser took it for the word
+                print(_help(body, flags, positional))
+                sys.exit(0)
             sys.exit(guarded(body, values))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -90,6 +93,16 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
         return task(auto_shortflags=False, positional=positional, help=help_)(call)
 
     return wrap
+
+
+def _help(body: Callable[..., int | None], flags: Flags, positional: tuple[str, ...]) -> str:
+    """The help of a verb with plain words, in the form of the others."""
+    options = [(n if n in positional else f"--{n.replace('_', '-')}", words) for n, (_, words) in flags.items()]
+    width = max(len(name) for name, _ in options)
+    rows = [f"  {name.ljust(width)}   {words}" for name, words in options]
+    usage = " ".join((body.__name__, *(f"<{n}>" for n in positional), "[--options]"))
+    head = [f"Usage: inv [--core-opts] {usage}", "", "Docstring:", f"  {body.__doc__}", "", "Options:"]
+    return "\n".join([*head, *rows])
 
 
 def refuse_empty(values: dict[str, Any]) -> None:

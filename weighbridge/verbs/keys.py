@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("add", "list", "revoke")
 KEYS: Flags = {
-    "action": ("list", "add, list or revoke (default list)"),
+    "action": (None, "add, list or revoke"),
     "name": (None, "name of the appliance (default: the only one that is here)"),
     "keys": (None, "a key file, instead of an appliance's"),
     "key_name": (None, "name of the key, as the access log has it"),

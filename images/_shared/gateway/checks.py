@@ -23,21 +23,21 @@ class Wrong(Exception):
 def weights(folder: Path) -> int:
     """How many files the lock names, all there in full size; 0 without a lock. Hashes would take minutes."""
     try:
-        rows = json.loads((folder / LOCK).read_bytes())["files"]
+        rows = [(str(r["path"]), int(r["size_bytes"])) for r in json.loads((folder / LOCK).read_bytes())["files"]]
     except FileNotFoundError:
         return 0
     except (OSError, ValueError, LookupError, TypeError) as e:
         raise Wrong(
             "weights", f"{folder / LOCK} cannot be read: {e}", "fetch the weights again: invoke fetch"
         ) from None
-    for row in rows:
-        path = folder / str(row["path"])
+    for name, wanted in rows:
+        path = folder / name
         try:
             size = path.stat().st_size
         except OSError as e:
             raise Wrong("weights", f"{path}: {e.strerror}", "fetch the weights again: invoke fetch") from None
-        if size != row["size_bytes"]:
-            found = f"{path} has {size} bytes, the lock says {row['size_bytes']}"
+        if size != wanted:
+            found = f"{path} has {size} bytes, the lock says {wanted}"
             raise Wrong("weights", found, "fetch the weights again: invoke fetch")
     return len(rows)
 

@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=803d6d6787d1a71c2bad02d872a7f6a0e2286a999b200aaaca85c4fe4e6d71e8 \
+  --label io.weighbridge.plan=1a10b0c9fe16cd300aaf904e2c7c4eaa18406f428602ac247297889c2a5902b8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=73a0911f7ffd825395c8b2f899ff80f5e6aa79956d212371a68670fcfda54317 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-803d6d6787d1
+  --label io.weighbridge.spec=a954ff5434d6af74a3031c209ad345eaaf95f1eeb75fd38b4bd4cd5bd52e7624 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1a10b0c9fe16

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=bf878966879fb465e0241ba61ac6410d8f7b22997fb66008991407bd073704af \
+  --label io.weighbridge.plan=f322ed02385fd37d00807d3c6cb85c3f0f426953d41519d6df4495191abf7f4a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=7fe5ffa735873fea8b733624fde351cf76c9ca10b0bb306addb1213d565229bd \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-bf878966879f
+  --label io.weighbridge.spec=711885796b91b4114fb7f6bdf21f330da2d37b797df1f3217e8247a47c936f82 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-f322ed02385f

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=b267dc380d70c01a2dd43cc5ab21371b90d630e8b892eb3ab6b74e8a28394ed7 \
+  --label io.weighbridge.plan=c4859f3644352212bfc2e58d660d409c647514206c57f5d08082051655b7d999 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=8cb111fd10f25137a39581aafb688fce9273cdff7233fbb071af092085c93762 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-b267dc380d70
+  --label io.weighbridge.spec=932b024432a0dfea6f38cee646e45f64eae8801a3f0fa051e2b6e4c4e8c06426 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-c4859f364435

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1685e90e7da44097f9d8d332380acf12eea57a84f3e41a7fc3d7269035657c00 \
+  --label io.weighbridge.plan=0e622c871672187c6b0038ed5ec0cdba1f82cfada001f6c226b79137770d4c0f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=f25abc85b420b38d206c7b6ccc87e252ff3fe2871e6e187711442ad179f36680 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-1685e90e7da4
+  --label io.weighbridge.spec=97dd1ad696448a0393c61552301097dfcf49f9e8d414f12cd5a9fabcc310d3a4 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-0e622c871672

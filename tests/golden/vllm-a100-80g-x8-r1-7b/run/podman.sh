@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0b7a57173687cad1b75a487fd668dd3cd426e8f9d6fd3e175e41a2e8ab40eb2c \
+  --label io.weighbridge.plan=5bd5c9106739cb3908e56aafeea695799a9b93dea6b75674563d208bc7eb833a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=252ecf060ac1c89cb1be55904ae51e3c6bc0383c76bee754d2ec28eb79c5ebf0 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-0b7a57173687
+  --label io.weighbridge.spec=a987a39f2dca5db80f5ce4ba33fcca95e881e52274227ab65b59e17bc678fad6 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-5bd5c9106739

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=097ca7bc035ce1c600a3127e39218d8c9c96ae0333d667f722c7620ecc771cc5 \
+  --label io.weighbridge.plan=1425c12adf1d3558b7ee2400aae10dbfcceb08db9aeadb1cafcfa30e205ff1fe \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=9488adda9fb21c5fed1245498ba189d94895f59bede06e7828439354f20f2756 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-097ca7bc035c
+  --label io.weighbridge.spec=d5634431c3140e2d196b05df9e1d3b534710b15e23afb91f9640636c2cb42cfe \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-1425c12adf1d

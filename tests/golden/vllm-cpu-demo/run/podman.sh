@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=d4ec03fca54eeb991822856c00cd8c7097115f4801669e7f7772d7194127ddf3 \
+  --label io.weighbridge.plan=e48cd2a99332b7d354f08209460c49ceb5da4cfb65573c637ee68e5d24e8b956 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=5aa1ebc8220e9e0ea5969f6161383e30f3b8d441ee01cd10b4153f33de7600a6 \
-  weighbridge/vllm:cpu-weighbridge-demo-d4ec03fca54e
+  --label io.weighbridge.spec=820e953669223e7a581fc187a2ca0e6e431c2bb56c1f49da6f553690f7ac5898 \
+  weighbridge/vllm:cpu-weighbridge-demo-e48cd2a99332

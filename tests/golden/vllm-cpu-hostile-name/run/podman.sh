@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=3ff9173a06611421de499b8c7664416619b327c818f54bd2b80e34202af1ac3d \
+  --label io.weighbridge.plan=d406d10aa19e597708a6451a3a1b4f55a04868b4f0be972d865d2c6fca937baf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=12f563d4e92d7f7511b43dc5e9cd4501126aa03cf9de1d8c41e2d9d540711182 \
-  weighbridge/vllm:cpu-it-s-a-model-id-3ff9173a0661
+  --label io.weighbridge.spec=26158ca3314dd0535ec78d9581a57fa1cae212f0b1b82b7b06842e4450a3eef7 \
+  weighbridge/vllm:cpu-it-s-a-model-id-d406d10aa19e

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=035845a0e0679b953f140a81c3ea94d5c623b085eb3f33b954b109e0c1b881ab \
+  --label io.weighbridge.plan=65b7bb775396c9ab0b08f84a7c5257ae547ac17d68d74250461778e5a0fb2347 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=f831453b3de6cf8564e999f78c94d1a41a48c2981af20aab48be4562445ef069 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-035845a0e067
+  --label io.weighbridge.spec=9d55c3b42489479a30e8222aa481a78b6333a5ad431582dde5c036988abb79de \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-65b7bb775396

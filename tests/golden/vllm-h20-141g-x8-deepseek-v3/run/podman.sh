@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=7e7af111cefa1fea93ebdb4fe423606ccd708e99d3db385ab88ce3548c452bc1 \
+  --label io.weighbridge.plan=1e4ea0fcef822d156a7ceb3b40c4fc3cacf5d09976dfbfe52c0941d07d0a9640 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=63bbdf9a097333329e23611a6c00d545d7609dae3f204ff8f936d55f22285301 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-7e7af111cefa
+  --label io.weighbridge.spec=027fe7ac8391c2f991d3363fdd6c65b46aca3b6d663cbb99451cd624c287675f \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-1e4ea0fcef82

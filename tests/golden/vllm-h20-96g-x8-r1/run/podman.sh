@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e4cc6b30ee7727a4891fe63c2606f19e6bdd2dfe59a9c56ca11f6c6fc76e9641 \
+  --label io.weighbridge.plan=5a768cd728a526cd9362c9f2ea483e0f7c287c29da21f280988a8883f5b3f440 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=19e57ea6123c239f5bda77519f3157a784824ea6fee27cfb7383ae3fa295dee1 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-e4cc6b30ee77
+  --label io.weighbridge.spec=6b8b8f678345ad73e33f40873e3a17b634ed666611db939bf81f3cf1b790a7cb \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-5a768cd728a5

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b872704341080e77ddb67419172010bf199688879d87c8128597709ebe94789b \
+  --label io.weighbridge.plan=07eaaa57268294d94e6e1d97cc3fc231aa3f4f3a636d7ee74843641f5ba044ab \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=c00bfc48d43d9491dc197b11a13bf2f0b9b67f5d6a120f9aa6591f1166397fc7 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-b87270434108
+  --label io.weighbridge.spec=ef335318a4ae731f6bcbe3772101214c3b8b35f1b4c0167d37097aeaf5488c9e \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-07eaaa572682

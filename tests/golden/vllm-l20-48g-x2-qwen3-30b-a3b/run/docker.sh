@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=82ab095249e8029ac68337082b4a3308c08cf15cba43e81d279510d21745ae2d \
+  --label io.weighbridge.plan=5740dd8c3ac08ed728d839bad2aed8d6f1662b5d11181e58ed5483fa8d754077 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d0a26ace417b3072005f9fd368cfce4a60ed4d947396e9d595689c18e71ccc6d \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-82ab095249e8
+  --label io.weighbridge.spec=8990eb2f16126159be79448f4367caa54ed5201c125c5dcf401642bf47d4ddfc \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5740dd8c3ac0

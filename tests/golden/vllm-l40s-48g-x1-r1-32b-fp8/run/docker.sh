@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=6b6722699d701ae6e7a5e33a7285524d84cce016c15c6b15338e9b7339a4043c \
+  --label io.weighbridge.plan=399eedb379c3724b5697a741e028bb5520f60e068914b4aed287af6bb823afab \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=72bdb653f598f108fe5ec30998dc93317faf587afed9f6e88eb8322b87141fb5 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-6b6722699d70
+  --label io.weighbridge.spec=43cf874fd83ba91534da04abbcad35e0218685aa7730d7a531fe1f2e2e6a1e5f \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-399eedb379c3

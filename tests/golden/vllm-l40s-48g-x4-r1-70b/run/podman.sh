@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1daca463fe3d489a9256edd5f59d1f72ba0c41a6e6cbed83cd0bd776d01cafdb \
+  --label io.weighbridge.plan=c1c5f7f189c466bddd1e6906fcba37beec0a4fde98d17567d42b1ef3010cf4fa \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=e159228613f4c758d9f239678cb515b388bb0016e938b68a7e6c9fcd5c444f89 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-1daca463fe3d
+  --label io.weighbridge.spec=0245d7bdfd9e15f9c3b863f85009634066ec4d7cb7a9196b16a7378073fad931 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-c1c5f7f189c4

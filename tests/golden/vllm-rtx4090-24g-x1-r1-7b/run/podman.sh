@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=efb7e7f3400773ffceb9132f749a6e1d4e0cfa9ae140444bb34c02b15992020c \
+  --label io.weighbridge.plan=9759176fdcf9b1a3012b0d0a120a402403ae3c60dd56398ffd3b2a951e70e935 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=029269ebdbd0f897fd6b9357ae4bbffd93e23f3306edc4f8305dd9d53503a250 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-efb7e7f34007
+  --label io.weighbridge.spec=93bfe35eda7102a03fe588a6f18a8bc163e9a483107493175b21909fe4db606d \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-9759176fdcf9
