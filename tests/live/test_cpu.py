@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,11 @@ import docker
 import httpx
 import openai
 import pytest
+import requests
+import schemathesis
 from docker.models.containers import Container
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
 
 pytestmark = pytest.mark.live
 
@@ -176,21 +182,21 @@ def test_no_path_of_the_engine_is_open_that_is_not_on_the_list(
 ) -> None:
     root, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
     listed = {p["path"] for p in answer("plan")["gateway"]["paths"]} | {"/health"}
-    asked = 0
+    routes = {(m.upper(), p) for p, methods in openapi(engine)["paths"].items() for m in methods}
+    said = re.findall(r"Route: (/\S*), Methods: ([A-Z, ]+)", engine.containers.get(NAME).logs().decode())
+    routes |= {(m, p) for p, methods in said for m in methods.split(", ")}
+    closed = {(m, p.replace("{", "").replace("}", "")) for m, p in routes if p not in listed}
     with httpx.Client(base_url=root, trust_env=False, headers={"Authorization": f"Bearer {key}"}) as client:
-        for path, methods in openapi(engine)["paths"].items():
-            for method in methods:
-                if path not in listed:
-                    code = client.request(method, path.replace("{", "").replace("}", "")).status_code
-                    assert code == 404, f"{method} {path}: {code}"
-                    asked += 1
-    assert asked > 20, "the engine has many more paths than are let through"
+        answers = {(m, p): client.request(m, p).status_code for m, p in closed}
+    assert {row: code for row, code in answers.items() if code != 404} == {}
+    assert len(answers) > 30, "the engine has many more paths than are let through"
 
 
 def test_nothing_but_the_gateway_listens_to_the_network(appliance: dict[str, Any], engine: docker.DockerClient) -> None:
     rows = [row.split() for row in inside(engine, NAME, "cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()]
-    listening = {r[1].split(":")[0]: int(r[1].split(":")[1], 16) for r in rows if len(r) > 3 and r[3] == "0A"}
-    outside = {port for address, port in listening.items() if not address.endswith("7F")}
+    listening = {tuple(r[1].split(":")) for r in rows if len(r) > 3 and r[3] == "0A"}
+    outside = {int(port, 16) for address, port in listening if not address.endswith("7F")}
+    assert len(listening) > 1, "the engine's own ports were seen"
     assert outside == {8000}
 
 
@@ -221,6 +227,40 @@ def test_a_key_stands_nowhere_but_in_its_file(appliance: dict[str, Any], engine:
     layers = subprocess.run(["docker", "save", appliance["image"]], capture_output=True, check=True).stdout
     assert b"weighbridge" in layers
     assert key.encode() not in layers
+
+
+def send(case: Any, url: str, key: str, codes: Counter[int]) -> None:
+    try:
+        got = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120)
+    except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+        return  # the client itself cannot send it
+    codes[got.status_code] += 1
+
+
+def test_made_up_requests_break_neither_gateway_nor_engine(
+    appliance: dict[str, Any], engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the engine's own OpenAPI. `FUZZ_EXAMPLES=300 make live` sends some ten thousand."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    url, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
+    codes: Counter[int] = Counter()
+    examples = int(os.environ.get("FUZZ_EXAMPLES", "8"))
+    quiet = settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    for found in schemathesis.openapi.from_dict(openapi(engine)).get_all_operations():
+        if isinstance(found, Ok):
+            strategy = found.ok().as_strategy()
+            quiet(given(case=strategy)(lambda case: send(case, url, key, codes)))()
+    assert sum(codes.values()) > 10 * examples, codes
+    assert {400, 404} <= codes.keys(), codes
+    time.sleep(1)
+    log = engine.containers.get(NAME).logs(stderr=False).splitlines()
+    rows = [json.loads(line) for line in log if line.startswith(b"{")]
+    own = [r for r in rows if r["status"] >= 500 and not r["engine_status"] and r["path"] != "/health"]
+    assert own == []
+    assert all(c["ok"] for c in answer("smoke", "--name", NAME)["checks"])
 
 
 def test_the_image_is_small_and_the_second_build_does_nothing(

@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1a10b0c9fe16cd300aaf904e2c7c4eaa18406f428602ac247297889c2a5902b8 \
+  --label io.weighbridge.plan=d024c331fc77b2a153640d47cefbaaaa8b3ccf1f00f00e1f8e1986a7ddfcc103 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=a954ff5434d6af74a3031c209ad345eaaf95f1eeb75fd38b4bd4cd5bd52e7624 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1a10b0c9fe16
+  --label io.weighbridge.spec=108d7b0d826d9d8fc01233a2a189f1a1a836ed195ad617dac2f0d606f5ba345b \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-d024c331fc77

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=f322ed02385fd37d00807d3c6cb85c3f0f426953d41519d6df4495191abf7f4a \
+  --label io.weighbridge.plan=da9d6f636fa3540afe31fc414cfbbfe054e096f8e24e14975644f19b60c6ed40 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=711885796b91b4114fb7f6bdf21f330da2d37b797df1f3217e8247a47c936f82 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-f322ed02385f
+  --label io.weighbridge.spec=ceff13faf6e3d37d9bfd1447317e3117b4db653dd721593d24190f9fa406899b \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-da9d6f636fa3

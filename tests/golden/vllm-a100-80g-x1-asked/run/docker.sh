@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=c4859f3644352212bfc2e58d660d409c647514206c57f5d08082051655b7d999 \
+  --label io.weighbridge.plan=a74e09921b03dc106ac2a4d60ca68dbd9891a14c217b44715ffcfa181d3fea75 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=932b024432a0dfea6f38cee646e45f64eae8801a3f0fa051e2b6e4c4e8c06426 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-c4859f364435
+  --label io.weighbridge.spec=be0a5ea5774097f2601573080da648520f7f6ea2b504e25f2d4771e8df2b36f7 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-a74e09921b03

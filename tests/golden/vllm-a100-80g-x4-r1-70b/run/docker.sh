@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0e622c871672187c6b0038ed5ec0cdba1f82cfada001f6c226b79137770d4c0f \
+  --label io.weighbridge.plan=0edbcabfeadf070a150f187f3374fcbd302699c6879e8d734af32e04bbb06e22 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=97dd1ad696448a0393c61552301097dfcf49f9e8d414f12cd5a9fabcc310d3a4 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-0e622c871672
+  --label io.weighbridge.spec=795ea6d3c4623bacbbc24a9043006c3305bb619eb1e66a70588d32c002355653 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-0edbcabfeadf

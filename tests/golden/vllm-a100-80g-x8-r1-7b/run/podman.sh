@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5bd5c9106739cb3908e56aafeea695799a9b93dea6b75674563d208bc7eb833a \
+  --label io.weighbridge.plan=11b840ab32a77b9d541acfd70d9f57e0fede4d99171e22494ed5f88765246ca5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=a987a39f2dca5db80f5ce4ba33fcca95e881e52274227ab65b59e17bc678fad6 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-5bd5c9106739
+  --label io.weighbridge.spec=a459ceca84019908d2c26a4b487c019415afc83484993d9aae0af4ce1bd8a60d \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-11b840ab32a7

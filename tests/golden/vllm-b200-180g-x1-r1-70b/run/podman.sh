@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1425c12adf1d3558b7ee2400aae10dbfcceb08db9aeadb1cafcfa30e205ff1fe \
+  --label io.weighbridge.plan=43960482470d89587107be83ae819aff13f682796d0e95a8dcff5302f7939400 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=d5634431c3140e2d196b05df9e1d3b534710b15e23afb91f9640636c2cb42cfe \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-1425c12adf1d
+  --label io.weighbridge.spec=73746e8dc5f944aad2cf3b8771124f9fbfd81c6f691cfcd77f38d39c845aefcf \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-43960482470d

@@ -13,16 +13,19 @@ say() {
 }
 
 export DO_NOT_TRACK=1
+export GLOO_SOCKET_IFNAME=lo
 export HF_HOME=/tmp/home/.cache/huggingface
 export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
 export PYTHONUNBUFFERED=1
 export TORCHINDUCTOR_CACHE_DIR=/tmp/home/.cache/inductor
+export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export USER=engine
 export VLLM_CACHE_ROOT=/tmp/home/.cache/vllm
 export VLLM_CONFIG_ROOT=/tmp/home/.config/vllm
+export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
 export VLLM_TARGET_DEVICE=cpu
 export XDG_CACHE_HOME=/tmp/home/.cache

@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=e48cd2a99332b7d354f08209460c49ceb5da4cfb65573c637ee68e5d24e8b956 \
+  --label io.weighbridge.plan=a244d8cc45a640e6309340b7360119d101eb7cbaa1288fabc0d0011f825334e3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=820e953669223e7a581fc187a2ca0e6e431c2bb56c1f49da6f553690f7ac5898 \
-  weighbridge/vllm:cpu-weighbridge-demo-e48cd2a99332
+  --label io.weighbridge.spec=b231ae3b51c3ea1b6d9014cc91a090df645b987846ab49ca590d49c0816f6dc8 \
+  weighbridge/vllm:cpu-weighbridge-demo-a244d8cc45a6

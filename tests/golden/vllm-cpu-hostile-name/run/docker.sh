@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=d406d10aa19e597708a6451a3a1b4f55a04868b4f0be972d865d2c6fca937baf \
+  --label io.weighbridge.plan=2b12c7e9afdabe0151670d3ae4ea384d1fd5e6030a3ebad0ca32115d2bf3e27f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=26158ca3314dd0535ec78d9581a57fa1cae212f0b1b82b7b06842e4450a3eef7 \
-  weighbridge/vllm:cpu-it-s-a-model-id-d406d10aa19e
+  --label io.weighbridge.spec=a3bfe122abd7f673b1a516c064c858e913da233840c7a57af3ac2510f263c364 \
+  weighbridge/vllm:cpu-it-s-a-model-id-2b12c7e9afda

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=65b7bb775396c9ab0b08f84a7c5257ae547ac17d68d74250461778e5a0fb2347 \
+  --label io.weighbridge.plan=55cb8dc268f0c58abbe9e06837e7519c1f0dbc8c83d5e718ee264b16d2cf2252 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9d55c3b42489479a30e8222aa481a78b6333a5ad431582dde5c036988abb79de \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-65b7bb775396
+  --label io.weighbridge.spec=9373e0fc50eee144a2f924adcb5598716bc7b419230c4629305d5d79d7d81539 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-55cb8dc268f0

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=1e4ea0fcef822d156a7ceb3b40c4fc3cacf5d09976dfbfe52c0941d07d0a9640 \
+  --label io.weighbridge.plan=6d1e09cf03184223e15bcc0e755149255a1e60fc7eded53a932e2db2f9740de8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=027fe7ac8391c2f991d3363fdd6c65b46aca3b6d663cbb99451cd624c287675f \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-1e4ea0fcef82
+  --label io.weighbridge.spec=a4db2a650b72c35d060ee603b2759f9beb2db9485af2ce6dde33e0e49793df5a \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-6d1e09cf0318

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=5a768cd728a526cd9362c9f2ea483e0f7c287c29da21f280988a8883f5b3f440 \
+  --label io.weighbridge.plan=e93223ea97f6b62b9ee96221073f3f64e2e2b5bc92a8969d4a21285b77502546 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=6b8b8f678345ad73e33f40873e3a17b634ed666611db939bf81f3cf1b790a7cb \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-5a768cd728a5
+  --label io.weighbridge.spec=a5f82f5f09576950b97dd6c14d14869dd08dfb0b0a1c5df6612be7271f1d2b3f \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-e93223ea97f6

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=07eaaa57268294d94e6e1d97cc3fc231aa3f4f3a636d7ee74843641f5ba044ab \
+  --label io.weighbridge.plan=e89326640d025e08aa746d57b40108c6ad9000bbd162f0a39ccc0419a7df1062 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=ef335318a4ae731f6bcbe3772101214c3b8b35f1b4c0167d37097aeaf5488c9e \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-07eaaa572682
+  --label io.weighbridge.spec=8c6451fc5d4fe1d051be3728dc2db65daebacdf278b196cff08a87078c892d9f \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-e89326640d02

@@ -14,14 +14,18 @@ say() {
 
 export DO_NOT_TRACK=1
 export FLASHINFER_WORKSPACE_BASE=/var/cache/weighbridge/flashinfer
+export GLOO_SOCKET_IFNAME=lo
 export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
+export NCCL_SOCKET_IFNAME=lo
 export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
+export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export TRITON_CACHE_DIR=/var/cache/weighbridge/triton
 export USER=engine
 export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
+export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
 mkdir -p "$HOME"
 

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5740dd8c3ac08ed728d839bad2aed8d6f1662b5d11181e58ed5483fa8d754077 \
+  --label io.weighbridge.plan=3833fff4a567bc630c889dd409b640906b78bfa248b7645296a9d713256a6aff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=8990eb2f16126159be79448f4367caa54ed5201c125c5dcf401642bf47d4ddfc \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5740dd8c3ac0
+  --label io.weighbridge.spec=0406984c8de121226b4841369b1f6ff7e9e53f38bd190c2541d5c75269fd927e \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-3833fff4a567

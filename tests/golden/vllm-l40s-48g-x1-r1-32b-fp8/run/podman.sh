@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=399eedb379c3724b5697a741e028bb5520f60e068914b4aed287af6bb823afab \
+  --label io.weighbridge.plan=ec0d1f47da08084366bcba487e7bcd93b8edde04329356e48b02a7a49e7800b2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=43cf874fd83ba91534da04abbcad35e0218685aa7730d7a531fe1f2e2e6a1e5f \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-399eedb379c3
+  --label io.weighbridge.spec=ed276b9318e73c10b7064b8027cc1a632254749bece2751a5c1a761fc1cd07dc \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-ec0d1f47da08

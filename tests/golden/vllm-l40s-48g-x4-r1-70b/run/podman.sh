@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c1c5f7f189c466bddd1e6906fcba37beec0a4fde98d17567d42b1ef3010cf4fa \
+  --label io.weighbridge.plan=3f4e2c4234b3b9ccab567e7bf0219fd50d3e9f1326241955b127d3e5b7910a61 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=0245d7bdfd9e15f9c3b863f85009634066ec4d7cb7a9196b16a7378073fad931 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-c1c5f7f189c4
+  --label io.weighbridge.spec=7491f4db5b3875ea94557c012bf96dce39d404c1d657ac95b7869ceb45fd734d \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-3f4e2c4234b3

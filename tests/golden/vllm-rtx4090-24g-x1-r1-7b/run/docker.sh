@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=9759176fdcf9b1a3012b0d0a120a402403ae3c60dd56398ffd3b2a951e70e935 \
+  --label io.weighbridge.plan=f6aa5efb11e40fce33ce60001e23549cc92c8566ef315889efe39eee8584dc82 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=93bfe35eda7102a03fe588a6f18a8bc163e9a483107493175b21909fe4db606d \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-9759176fdcf9
+  --label io.weighbridge.spec=65aee2ec09216dbbf6a13d7f729b23af59175745f9a01bc1f02176b714cc4b28 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-f6aa5efb11e4
