@@ -2,11 +2,13 @@
 
 from weighbridge.verbs.look import engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
+from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
     "build",
     "clean",
     "engines",
+    "fetch",
     "fit",
     "logs",
     "models",
@@ -17,4 +19,5 @@ __all__ = [
     "smoke",
     "status",
     "stop",
+    "verify",
 ]

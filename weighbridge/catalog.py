@@ -16,7 +16,9 @@ import yaml
 from weighbridge.engines import Engine, OverheadFile
 from weighbridge.errors import BadFile, Unsupported, nearest, unknown
 from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
+from weighbridge.lock import SUFFIX as LOCK_SUFFIX
 from weighbridge.models import read_config
+from weighbridge.sources import Source
 
 T = TypeVar("T", bound=Value)
 
@@ -118,7 +120,7 @@ class Catalog:
         return sorted({n.removesuffix(".yaml") for n in self._names("profiles", "*.yaml")})
 
     def model_ids(self) -> list[str]:
-        return sorted({n.removesuffix(".yaml") for n in self._names("models", "*.yaml")})
+        return sorted({n.removesuffix(".yaml") for n in self._names("models", "*.yaml") if not n.endswith(LOCK_SUFFIX)})
 
     def engine_ids(self) -> list[str]:
         return sorted({n.split("/")[0] for n in self._names("images", "*/engine.yaml")})
@@ -220,9 +222,21 @@ class Catalog:
 
     def model(self, name: str) -> Model:
         """A known model by id, alias or repository name."""
-        path = self._named("models", name, ".yaml") or self._file("models", f"{self._model_id(name)}.yaml")
+        path = None if name.endswith(".lock") else self._named("models", name, ".yaml")
+        path = path or self._file("models", f"{self._model_id(name)}.yaml")
         assert path is not None
         return self._read_model(path)
+
+    def model_lock(self, model_id: str) -> Path | None:
+        """models/<id>.lock.yaml, which says what the model's files must be; None for a model without one."""
+        return self._named("models", model_id, LOCK_SUFFIX)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """models/_sources.yaml; an entry of a later folder replaces the one of the same name."""
+        paths = [f / "models" / "_sources.yaml" for f in self.folders]
+        found = [(path, read_yaml(path)) for path in paths if path.is_file()]
+        return {name: convert(facts, Source, path) for path, entries in found for name, facts in entries.items()}
 
     def _read_model(self, path: Path) -> Model:
         file = convert(read_yaml(path), ModelFile, path)

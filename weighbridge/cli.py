@@ -72,9 +72,14 @@ def verb(*groups: Flags) -> Callable[[Callable[..., int | None]], Any]:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
         call.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *given])  # type: ignore[attr-defined]
-        return task(auto_shortflags=False, help={n.replace("_", "-"): words for n, (_, words) in flags.items()})(call)
+        return task(auto_shortflags=False, help={flag_name(n): words for n, (_, words) in flags.items()})(call)
 
     return wrap
+
+
+def flag_name(name: str) -> str:
+    """A parameter as it is typed; `from_` keeps clear of Python's own word."""
+    return name.strip("_").replace("_", "-")
 
 
 def refuse_empty(values: dict[str, Any]) -> None:
@@ -83,7 +88,7 @@ def refuse_empty(values: dict[str, Any]) -> None:
 
     for name, value in values.items():
         if value == "":
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + flag_name(name)
             raise BadValue(f"{flag} is empty", f"give it a value, or leave {flag} out")
 
 

@@ -61,7 +61,7 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         text = f"would run:\n{spelling('docker', it.plan, it.spec, it.catalog)}\n{reasons_text(it.spec)}"
         return show({"run": it.spec, "started": False}, lambda: text, json)
     probe.check_cards(it.catalog.profile(it.plan.profile))
-    check_weights(it.weights)
+    check_weights(it.weights, None if values["weights"] else it.plan.model)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
     show(result, lambda: started_text(result), json)
