@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from fetch_bench import bench, hub
 
 from weighbridge.catalog import Catalog
+
+__all__ = ["bench", "hub"]  # fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

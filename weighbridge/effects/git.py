@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +33,8 @@ class GitTree:
         if not re.match(r"https?://[^@/]+/", self.address):
             hint = "clone it yourself, run git lfs pull in it, then: --from FOLDER"
             raise BadValue(f"--from {self.address}: not an http or https address without a user", hint)
-        self._folder = tempfile.TemporaryDirectory(prefix="weighbridge-git-")
+        self._folder = tempfile.mkdtemp(prefix="weighbridge-git-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     @cached_property
     def commit(self) -> str:
@@ -75,7 +78,7 @@ class GitTree:
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(
-                ["git", *words], cwd=self._folder.name, env=self._environment(), capture_output=True, check=False
+                ["git", *words], cwd=self._folder, env=self._environment(), capture_output=True, check=False
             )
         except FileNotFoundError:
             raise HostError("git is not installed", "apt-get install git") from None

@@ -69,10 +69,10 @@ class HfHub:
             files = tuple(_hf_file(s) for s in info.siblings or ())
             commit, card = info.sha, info.card_data
             licence = str(card.get("license_name") or card.get("license") or "") if card else ""
-        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            revision = self.revision if commit is None else check_revision(str(commit))
+        except (AttributeError, KeyError, TypeError, ValueError, BadValue) as e:
             hint = "check --endpoint: it does not speak this protocol as it should"
             raise HostError(f"{self.where}: not an answer of a hub: {e!r:.120}", hint) from None
-        revision = check_revision(commit) if isinstance(commit, str) else self.revision
         return Listing(repository=self.repository, revision=revision, licence=licence or None, files=files)
 
     def locate(self, file: RemoteFile, revision: str | None) -> Place:
@@ -83,12 +83,14 @@ class HfHub:
 
 
 def _hf_file(sibling: Any) -> RemoteFile:
-    lfs = sibling.lfs
+    lfs, path = sibling.lfs, sibling.rfilename
+    if not isinstance(path, str):
+        raise ValueError(f"{path!r} is no name")
     if not isinstance(lfs.size if lfs else sibling.size, int):
-        raise ValueError(f"{str(sibling.rfilename)[:80]} has no size")
+        raise ValueError(f"{path[:80]} has no size")
     if lfs:
-        return RemoteFile(path=sibling.rfilename, size_bytes=lfs.size, sha256=_digest(lfs.sha256, 64))
-    return RemoteFile(path=sibling.rfilename, size_bytes=sibling.size, git_sha1=_digest(sibling.blob_id, 40))
+        return RemoteFile(path=path, size_bytes=lfs.size, sha256=_digest(lfs.sha256, 64))
+    return RemoteFile(path=path, size_bytes=sibling.size, git_sha1=_digest(sibling.blob_id, 40))
 
 
 def _digest(text: Any, length: int) -> str | None:

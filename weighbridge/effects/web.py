@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError, SSLError
+from urllib3.response import HTTPResponse
 
 from weighbridge import __version__
 from weighbridge.errors import HostError, WeighbridgeError
@@ -33,7 +38,7 @@ class Patience:
     window_bytes: int = 64 << 10
     answer_seconds: float = 120
     answer_bytes: int = 64 << 20
-    attempts: int = 6
+    attempts: int = 5
     pause_seconds: float = 1
     longest_pause_seconds: float = 300
 
@@ -53,6 +58,7 @@ class Web:
     token: str | None = field(default=None, repr=False)
     token_origin: tuple[str, str, int] | None = None
     patience: Patience = Patience()
+    say: Callable[[str], None] = lambda _: None
     connections: int = 8
     _pools: dict[str | None, urllib3.PoolManager] = field(default_factory=dict, repr=False)
 
@@ -69,12 +75,15 @@ class Web:
     def pause(self, failure: Again, failures: int, address: str) -> float:
         """Seconds to wait before another attempt. Raises HostError when there is none left."""
         wait = failure.pause_seconds
+        if wait is None:
+            wait = self.patience.pause_seconds * 2 ** (failures - 1)
         if failures >= self.patience.attempts:
             hint = "type the same command again: what is here is kept"
             raise HostError(f"{shown(address)}: {failure}, {failures} times", hint) from None
-        if wait is not None and wait > self.patience.longest_pause_seconds:
+        if wait > self.patience.longest_pause_seconds:
             raise HostError(f"{shown(address)}: {failure}, asks to wait {wait:.0f} s", "try again after that") from None
-        return self.patience.pause_seconds * 2 ** (failures - 1) if wait is None else wait
+        self.say(f"fetch: {urlsplit(address).netloc}: {failure}; again in {wait:.0f} s")
+        return wait
 
     def _json(self, address: str, body: Any, headers: Mapping[str, str]) -> Any:
         sent = None if body is None else json.dumps(body).encode()
@@ -152,10 +161,56 @@ class Web:
             proxy = proxies.get(parts.scheme) or proxies.get("all")
         if proxy not in self._pools:
             size = self.connections
-            self._pools[proxy] = (
-                urllib3.ProxyManager(proxy, maxsize=size) if proxy else urllib3.PoolManager(maxsize=size)
-            )
+            pool = urllib3.ProxyManager(proxy, maxsize=size) if proxy else urllib3.PoolManager(maxsize=size)
+            pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+            self._pools[proxy] = pool
         return self._pools[proxy]
+
+
+class _HttpConnection(HTTPConnection):
+    """A connection on which the head of an answer takes a bounded time, however the server drips it."""
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        with _cut(self):
+            return super().getresponse()
+
+
+class _HttpsConnection(HTTPSConnection):
+    """The same over TLS."""
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        with _cut(self):
+            return super().getresponse()
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+@contextmanager
+def _cut(connection: HTTPConnection) -> Iterator[None]:
+    """Shut a connection after twice its read time-out, which alone starts anew with every byte."""
+
+    late = threading.Event()
+
+    def shut() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(2 * float(connection.timeout or 60), shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if late.is_set():  # a head cut short reads like a whole one
+        raise TimeoutError("no whole head in time")
 
 
 def blocks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -180,13 +235,15 @@ def reason(error: Exception) -> str:
         "NameResolutionError": "no such host, or no network",
     }
     plain = words.get(type(error).__name__)
-    return plain or str(error).rsplit(": ", 1)[-1].rstrip(")'\"")[:160] or type(error).__name__
+    said = re.sub(r"\[Errno -?\d+\] ", "", str(error))
+    return plain or said.rsplit(": ", 1)[-1].rstrip(")'\"")[:160] or type(error).__name__
 
 
 def _redirect(address: str, target: str) -> str:
     """Where a redirect leads. Raises HostError for what is no web address, and for http after https."""
-    full = urljoin(address, target)
+    full = target
     try:
+        full = urljoin(address, target)
         scheme, host = urlsplit(full).scheme, urlsplit(full).hostname
         origin(full)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,9 @@ class Wish:
 
 
 def read_wish(
-    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog, patience: Patience | None = None
-) -> Wish:
+    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog,
+    patience: Patience | None = None, say: Callable[[str], None] = lambda _: None,
+) -> Wish:  # fmt: skip
     """The wish that flags and environment make. Raises Refused for what cannot be."""
     model = _model(flags, catalog)
     name = model.id if model else flags.get("model") or check_repository(flags["repo"])
@@ -58,11 +59,14 @@ def read_wish(
     revision = _revision(flags, source, lock, source_id)
     address = _address(flags, environment, source)
     web = _web(flags, environment, source, address, patience or Patience())
+    web.say = say
     folder = _folder(flags, catalog, model) if source.protocol == "folder" else None
     hub = _hub(
         source, web, address, folder, revision or source.revision, lambda: _repository(flags, source, model, name)
     )
     jobs = read_count("--jobs", flags.get("jobs") or "4")
+    if jobs < 1:
+        raise BadValue(f"--jobs {jobs}: somebody has to do it", "leave --jobs out for 4 files at a time")
     return Wish(
         model=name, title=model.title if model else name, source_id=source_id, hub=hub, web=web, store=store,
         revision=revision, jobs=min(jobs, 64), lock=lock, new_lock=new_lock, licence=model.licence if model else None,
@@ -112,11 +116,9 @@ def _lock(
         return read_lock_file(named), None
     if named and named.exists():
         raise BadFile(f"{named}: not a file", "name the file that the lock stands in: --lock FILE")
-    other = any(flags.get(n) for n in ("repo", "from_"))
-    mine = None if named or other else store.lock_of(slug(model))
-    if mine and flags.get("revision") not in (None, mine.revision):
-        mine = None
-    return mine, named
+    mine = None if named or flags.get("from_") else store.lock_of(slug(model))
+    same = mine and flags.get("revision") in (None, mine.revision) and flags.get("repo") in (None, mine.repository)
+    return (mine if same else None), named
 
 
 def read_lock_file(path: Path) -> Lock:

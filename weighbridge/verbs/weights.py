@@ -33,7 +33,7 @@ def fetch(json: bool, dry_run: bool, **values: Any) -> None:
     from weighbridge.effects.wish import read_wish
     from weighbridge.fetching import fetched_text
 
-    wish = read_wish(values, os.environ, asked(values).catalog)
+    wish = read_wish(values, os.environ, asked(values).catalog, say=say)
     found = bring(wish, say, dry_run=dry_run)
     show(found, lambda: fetched_text(found), json)
 
