@@ -157,13 +157,14 @@ class Teller:
     def __init__(self, meter: Meter, total: int, say: Say) -> None:
         self.meter, self.total, self.say = meter, total, say
         self.begun = self.before = time.monotonic()
-        self.next, self.came, self.rate = self.begun + 1, 0, 0.0
+        self.next, self.moved, self.rate = self.begun + 1, 0, 0.0
 
     def tick(self) -> None:
         now = time.monotonic()
         if now < self.next:
             return
-        fresh = (self.meter.came - self.came) / (now - self.before)
+        moved = self.meter.came or self.meter.here  # a folder's bytes come over no network
+        fresh = (moved - self.moved) / (now - self.before)
         self.rate = fresh if not self.rate else 0.6 * self.rate + 0.4 * fresh
-        self.before, self.came, self.next = now, self.meter.came, now + 5
+        self.before, self.moved, self.next = now, moved, now + 5
         self.say(progress_line(self.meter.here, self.total, self.rate))

@@ -127,7 +127,7 @@ def hash_all(paths: Iterable[Path], digests: Digests, progress: Progress = lambd
         digests.remember(path, found, stat)
         return found
 
-    pool = ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)))
+    pool = ThreadPoolExecutor(min(8, 2 * len(os.sched_getaffinity(0))))
     try:
         return dict(zip(ordered, pool.map(one, ordered), strict=True))
     finally:
