@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +50,7 @@ class Lock(Value, frozen=True, kw_only=True):
 
 def read_lock(text: str, path: Path) -> Lock:
     """The lock in a file's text, YAML or JSON. Raises BadFile for anything that is not a whole and harmless one."""
-    hint = f"make it again: rm {shlex.quote(str(path))}; invoke fetch --lock {shlex.quote(str(path))}"
+    hint = "name another: --lock FILE; fetch writes the one that it names when it is not there"
     try:
         plain = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.CSafeLoader)
         found = msgspec.convert(plain, Lock)

@@ -78,7 +78,7 @@ class Web:
         if wait is None:
             wait = self.patience.pause_seconds * 2 ** (failures - 1)
         if failures >= self.patience.attempts:
-            hint = "type the same command again: what is here is kept"
+            hint = "what came is kept: the same command goes on from there; or choose another: --endpoint or --source"
             raise HostError(f"{shown(address)}: {failure}, {failures} times", hint) from None
         if wait > self.patience.longest_pause_seconds:
             raise HostError(f"{shown(address)}: {failure}, asks to wait {wait:.0f} s", "try again after that") from None
