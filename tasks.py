@@ -4,12 +4,14 @@ from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
+from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
     "build",
     "calibrate",
     "clean",
     "engines",
+    "fetch",
     "fit",
     "keys",
     "lint",
@@ -23,4 +25,5 @@ __all__ = [
     "status",
     "stop",
     "upgrade_diff",
+    "verify",
 ]

@@ -12,6 +12,7 @@ import msgspec
 
 from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog
+from weighbridge.effects.store import model_folder
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue, unknown
 from weighbridge.facts import Model
@@ -26,8 +27,6 @@ from weighbridge.types import Order, Plan, Reach, RunSpec
 if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
     from weighbridge.effects.keyring import Keyring
-
-STORE = "/var/lib/weighbridge/models"
 
 
 class Asked:
@@ -99,8 +98,7 @@ class Asked:
         if config and Path(config).is_dir():
             return Path(config).absolute()
         bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
-        store = Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE)
-        return bundled or store.absolute() / slug(self.plan.model)
+        return bundled or model_folder(self.environment, slug(self.plan.model))
 
     @cached_property
     def name(self) -> str:
