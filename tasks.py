@@ -1,13 +1,16 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.look import engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 
 __all__ = [
     "build",
     "clean",
+    "doctor",
     "engines",
     "fit",
+    "host_setup",
     "logs",
     "models",
     "plan",

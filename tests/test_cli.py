@@ -22,7 +22,22 @@ from weighbridge.cli import NAME, ORDER, RUN
 from weighbridge.effects import appliance
 
 LLAMA = "deepseek-r1-distill-llama-70b"
-VERBS = ["build", "clean", "engines", "logs", "models", "plan", "profiles", "render", "run", "smoke", "status", "stop"]
+VERBS = [
+    "build",
+    "clean",
+    "doctor",
+    "engines",
+    "host-setup",
+    "logs",
+    "models",
+    "plan",
+    "profiles",
+    "render",
+    "run",
+    "smoke",
+    "status",
+    "stop",
+]
 
 
 class Said(NamedTuple):

@@ -50,9 +50,9 @@ ask nvidia-toolkit nvidia-ctk --version
 ask nvidia-cli nvidia-container-cli info
 ask nvidia-fabricmanager systemctl show nvidia-fabricmanager --property=LoadState,ActiveState,SubState
 ask nvidia-persistenced systemctl show nvidia-persistenced --property=LoadState,ActiveState,SubState
-sh_ nvidia-nodes 'ls -l /dev/nvidia* /dev/nvidia-caps /dev/dri'
+sh_ nvidia-nodes 'ls -l /dev/nvidia* /dev/nvidia-caps /dev/dri 2>/dev/null; true'
 sh_ nvidia-proc 'cd /proc/driver/nvidia && find . -type f -size -64k | sort | while read -r f; do echo "== $f"; head -c 4096 "$f"; done'
-sh_ nvidia-cdi 'ls -l /etc/cdi /var/run/cdi; head -c 8192 /etc/cdi/*.yaml /var/run/cdi/*.yaml'
+sh_ nvidia-cdi 'ls -l /etc/cdi /var/run/cdi 2>/dev/null; head -c 8192 /etc/cdi/*.yaml /var/run/cdi/*.yaml 2>/dev/null; true'
 sh_ nvidia-pci 'for d in /sys/bus/pci/devices/*; do c=$(cat "$d/class"); case $c in 0x0300*|0x0302*|0x0680*|0x1200*) echo "$(basename "$d") vendor=$(cat "$d/vendor") device=$(cat "$d/device") class=$c numa=$(cat "$d/numa_node" 2>/dev/null) link=$(cat "$d/current_link_speed" 2>/dev/null) x$(cat "$d/current_link_width" 2>/dev/null) max=$(cat "$d/max_link_speed" 2>/dev/null) x$(cat "$d/max_link_width" 2>/dev/null)";; esac; done'
 sh_ nvidia-ldconfig 'ldconfig -p | grep -E "libcuda|libnvidia-ml|libnccl"; echo "$LD_LIBRARY_PATH"'
 
@@ -62,15 +62,16 @@ ask npu-smi-list npu-smi info -l
 ask npu-smi-map npu-smi info -m
 ask npu-smi-topo npu-smi info -t topo
 sh_ npu-each 'for i in 0 1 2 3 4 5 6 7; do for t in board health memory ecc; do echo "== $t $i"; npu-smi info -t $t -i $i; done; done'
-sh_ ascend-nodes 'ls -l /dev/davinci* /dev/devmm_svm /dev/hisi_hdc'
-sh_ ascend-versions 'for f in /usr/local/Ascend/driver/version.info /usr/local/Ascend/firmware/version.info /etc/ascend_install.info /usr/local/Ascend/ascend-toolkit/latest/version.cfg; do echo "== $f"; cat "$f"; done'
-sh_ ascend-hccn 'PATH=$PATH:/usr/local/Ascend/driver/tools; for i in 0 1 2 3 4 5 6 7; do for t in "-ip -g" "-gateway -g" "-link -g" "-net_health -g" "-tls -g" "-lldp -g"; do echo "== $i $t"; hccn_tool -i $i $t; done; done'
+sh_ ascend-nodes 'ls -l /dev/davinci* /dev/devmm_svm /dev/hisi_hdc 2>/dev/null; true'
+ask ascend-user id HwHiAiUser
+sh_ ascend-versions 'for f in /usr/local/Ascend/driver/version.info /usr/local/Ascend/firmware/version.info /etc/ascend_install.info /usr/local/Ascend/ascend-toolkit/latest/version.cfg; do echo "== $f"; cat "$f"; done 2>/dev/null; true'
+sh_ ascend-hccn 'PATH=$PATH:/usr/local/Ascend/driver/tools; command -v hccn_tool >/dev/null || exit 127; for i in 0 1 2 3 4 5 6 7; do for t in "-ip -g" "-gateway -g" "-link -g" "-net_health -g" "-tls -g"; do echo "== $i $t"; hccn_tool -i $i $t; done; done 2>&1; true'
 
 # --- cards: AMD
 ask rocm-smi rocm-smi
 ask rocm-smi-json rocm-smi --showproductname --showmeminfo vram --showdriverversion --json
 ask amd-smi amd-smi static --json
-sh_ rocm-nodes 'ls -l /dev/kfd /dev/dri; cat /sys/module/amdgpu/version'
+sh_ rocm-nodes 'ls -l /dev/kfd /dev/dri 2>/dev/null; cat /sys/module/amdgpu/version 2>/dev/null; true'
 
 # --- host
 ask uname uname -a
@@ -94,8 +95,8 @@ ask date date -u +%s
 ask ports ss -Hltn
 sh_ tcp 'cat /proc/net/tcp /proc/net/tcp6'
 ask docker-version docker version --format '{{json .}}'
-ask docker-info docker info --format '{{json .}}'
-ask docker-info-text docker info
+ask docker-info docker info
+ask docker-info-json docker info --format '{{json .}}'
 ask podman podman info --format json
 sh_ docker-daemon 'cat /etc/docker/daemon.json; systemctl show docker --property=Environment'
 sh_ proxies 'env | grep -i _proxy | sed "s#//[^@/]*@#//***@#" | sort'

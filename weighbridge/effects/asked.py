@@ -13,6 +13,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue
 from weighbridge.facts import Model
+from weighbridge.here import AUTO
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.plan import slug
 from weighbridge.render import spec_of
@@ -42,7 +43,20 @@ class Asked:
 
     @cached_property
     def order(self) -> Order:
-        return read_order(self.flags)
+        return read_order({**self.flags, "profile": self.profile_name} if self.flags.get("profile") else self.flags)
+
+    @cached_property
+    def profile_name(self) -> str:
+        """--profile; `auto` stands for the one that this machine shows. Raises Unsupported when it shows no one."""
+        from weighbridge.effects.probe import profile_here
+
+        wanted = str(self.flags["profile"])
+        return profile_here(self.catalog) if wanted == AUTO else wanted
+
+    @property
+    def store(self) -> Path:
+        """Where models lie."""
+        return Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE).absolute()
 
     @cached_property
     def model(self) -> Model | None:
@@ -81,8 +95,7 @@ class Asked:
         if config and Path(config).is_dir():
             return Path(config).absolute()
         bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
-        store = Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE)
-        return bundled or store.absolute() / slug(self.plan.model)
+        return bundled or self.store / slug(self.plan.model)
 
     @cached_property
     def spec(self) -> RunSpec:
