@@ -1,16 +1,21 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.doctor import doctor, host_setup
-from weighbridge.verbs.look import engines, fit, models, plan, profiles
+from weighbridge.verbs.keys import keys
+from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 
 __all__ = [
     "build",
+    "calibrate",
     "clean",
     "doctor",
     "engines",
     "fit",
     "host_setup",
+    "keys",
+    "lint",
     "logs",
     "models",
     "plan",
@@ -20,4 +25,5 @@ __all__ = [
     "smoke",
     "status",
     "stop",
+    "upgrade_diff",
 ]

@@ -8,15 +8,12 @@ import socket
 import stat
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from invoke.collection import Collection
-from invoke.program import Program
 from support_doctor import HERE, capture, catalog
 from test_here import tool
 
-import tasks
 from weighbridge.catalog import read_yaml
 from weighbridge.doctor import Fix, Found, Question
 from weighbridge.effects import doctor_host
@@ -26,31 +23,11 @@ from weighbridge.effects.doctor_fix import line_of, mend
 MACHINES = sorted(p for p in (HERE / "machines").iterdir() if p.is_dir())
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.chdir(tmp_path)
+def inv(inv: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`inv(...)` with a store that is not there yet."""
     monkeypatch.setenv("WEIGHBRIDGE_STORE", str(tmp_path / "models"))
-
-    def call(*words: str) -> Said:
-        code = 0
-        try:
-            Program(namespace=Collection.from_module(tasks), version="0").run(["inv", *words], exit=False)
-        except SystemExit as e:
-            code = int(e.code or 0)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+    return inv
 
 
 # --- captures of whole machines -------------------------------------------------------------------------
