@@ -243,3 +243,12 @@ def test_ids_keep_their_names() -> None:
     """Ids are what people search for and scripts test: they are lower case, with their area's word first."""
     assert [i for i in FINDINGS if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", i)] == []
     assert ids({"docker_info": failed("x")}) >= {"docker-not-answering"}
+
+
+@pytest.mark.parametrize(("family", "table"), [("cuda", "image_major"), ("ascend", "image_cann")])
+def test_every_pinned_image_has_the_runtime_that_its_driver_is_judged_by(family: str, table: str) -> None:
+    """Whoever raises an engine's version says here which runtime the new image holds."""
+    engines = [catalog().engine(e).families for e in catalog().engine_ids()]
+    pinned = {f[family].bases[f[family].version].image.split("@")[0] for f in engines if family in f}
+    known = next(area.tables[table] for area in all_areas().values() if table in area.tables)
+    assert pinned == set(known)
