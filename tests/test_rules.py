@@ -154,7 +154,7 @@ ALLOWED_NAMES = {
     ("weighbridge/render.py", "compose json"): "a way of quoting, named for the format whose dollar it doubles",
     (
         "weighbridge/cli.py",
-        "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)",
+        "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)",
     ): "help",
     (
         "weighbridge/verbs/serve.py",

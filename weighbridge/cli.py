@@ -18,7 +18,7 @@ from weighbridge.errors import Ended, WeighbridgeError
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
-    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)"),
+    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
     "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
     "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
     "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
