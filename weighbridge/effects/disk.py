@@ -22,7 +22,7 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
     """
     aside = None
     try:
-        _check_ours(folder)
+        check_ours(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         _write(aside / MARKER, File(text="Written by Weighbridge, which replaces and removes this folder whole.\n"))
@@ -40,7 +40,7 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
     return folder
 
 
-def _check_ours(folder: Path) -> None:
+def check_ours(folder: Path) -> None:
     """Raises BadValue for a folder with files that are not ours."""
     found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else int(folder.exists())
     if found and not (folder / MARKER).is_file():
