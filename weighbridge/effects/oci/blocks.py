@@ -12,7 +12,7 @@ import mmap
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Block(NamedTuple):
     spans: tuple[Span, ...]
 
 
-def read_ahead(layer: Layer, folder: Path, stop: threading.Event) -> Iterator[Block]:
+def read_ahead(layer: Layer, folder: Path, stop: threading.Event) -> Generator[Block, None, None]:
     """The blocks of a layer, read by a thread of its own. A block is good until the next one is asked for.
 
     Raises BadFile for a file that ends too soon, HostError when the disk fails, Stopped when `stop` is set.

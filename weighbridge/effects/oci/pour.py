@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -40,7 +40,7 @@ class Pour:
     def size_bytes(self) -> int:
         return self.layer.size_bytes
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Generator[memoryview, None, None]:
         whole, each = hashlib.sha256(), self._unknown()
         with ThreadPoolExecutor(1) as hasher, closing(read_ahead(self.layer, self.folder, self.stop)) as blocks:
             for block in blocks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ class Source(NamedTuple):
     folder: Path = Path()
     digests: Digests | None = None
 
-    def pieces(self, stop: threading.Event) -> Iterator[memoryview]:
+    def pieces(self, stop: threading.Event) -> Generator[memoryview, None, None]:
         """The bytes, in pieces that are good until the next one is asked for."""
         if self.path:
             yield from _file_pieces(self.path)
@@ -36,12 +36,12 @@ class Source(NamedTuple):
             yield from small(view)
 
 
-def small(view: memoryview) -> Iterator[memoryview]:
+def small(view: memoryview) -> Generator[memoryview, None, None]:
     for start in range(0, len(view), PIECE_BYTES):
         yield view[start : start + PIECE_BYTES]
 
 
-def _file_pieces(path: Path) -> Iterator[memoryview]:
+def _file_pieces(path: Path) -> Generator[memoryview, None, None]:
     buffer = memoryview(bytearray(PIECE_BYTES))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
