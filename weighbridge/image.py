@@ -1,6 +1,6 @@
 """The JSON of a baked image: config, manifest, index. Layers of weights lie beneath those of the engine's image.
 
-The formats are the OCI image specification's, version 1.1. Same layers, same bytes: keys are sorted, and the time is 1970.
+The formats are the OCI image specification's, version 1.1. Same layers, same bytes: keys are sorted, the time is 1970.
 """
 
 from __future__ import annotations

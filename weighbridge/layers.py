@@ -1,9 +1,9 @@
 """A model's files as layers of an image: which file lies in which layer, and the exact bytes between the files.
 
-A layer is an uncompressed tar: parent folders, then for each file a head, its bytes, and a pad. A head ends on a multiple
-of 4096, so that a file's first byte lies where a file system can share blocks and where direct I/O can write. Nothing in
-it depends on a machine: owner 0, fixed modes, time 0. Formats: POSIX pax (IEEE 1003.1-2008) and, for sizes of 8 GiB and
-more, GNU's base-256 field beside it, because some readers know only one of the two.
+A layer is an uncompressed tar: parent folders, then for each file a head, its bytes, and a pad. A head ends on a
+multiple of 4096, so that a file's first byte lies where a file system can share blocks and where direct I/O can write.
+Nothing in it depends on a machine: owner 0, fixed modes, time 0. Formats: POSIX pax (IEEE 1003.1-2008) and, for sizes
+of 8 GiB and more, GNU's base-256 field beside it, because some readers know only one of the two.
 """
 
 from __future__ import annotations

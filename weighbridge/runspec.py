@@ -110,6 +110,16 @@ def run_spec(
     return msgspec.structs.replace(spec, labels=labels)
 
 
+def baked(spec: RunSpec, image: str, model_path: str, weights: str = "") -> RunSpec:
+    """The same container from an image with the weights inside. `weights` is the digest of their lock, when known."""
+    mounts = tuple(m for m in spec.mounts if m.target != model_path)
+    reasons = {name: why for name, why in spec.reasons.items() if name != "weights"}
+    found = msgspec.structs.replace(spec, image=image, mounts=mounts, reasons=reasons)
+    more = {f"{LABEL}.weights": weights} if weights else {}
+    digest = hashlib.sha256(f"{_digest(found)} {weights}".encode()).hexdigest()
+    return msgspec.structs.replace(found, labels={**spec.labels, **more, f"{LABEL}.spec": digest})
+
+
 def _reasons(request: bool, devices: bool, cache: bool, init: bool) -> dict[str, str]:
     """Why the container starts as it does: of the choices that were made, and no others."""
     left_out = {"device_request": not request, "devices": not devices, "cache": not cache, "init": not init}

@@ -95,8 +95,13 @@ def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
     }
 
 
-def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
-    """Build what is missing, start the container and wait. One that was started just so is left alone."""
+def run(
+    plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say, *, baked: bool = False
+) -> Started:
+    """Build what is missing, start the container and wait. One that was started just so is left alone.
+
+    `baked`: the spec's image has all in it and is here.
+    """
     url = f"http://{spec.host_address}:{spec.host_port}"
     engine = catalog.engine(plan.engine)
     running = host.same(spec)
@@ -106,7 +111,8 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
         return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
     host.check_free(spec.name)
     probe.check_port(spec.host_address, spec.host_port)
-    build(plan, catalog, host, folders, say)
+    if not baked:
+        build(plan, catalog, host, folders, say)
     seconds = _start(spec, engine, host, folders, say, url)
     memory = host.reconcile(host.container(spec.name), plan, engine)
     return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)

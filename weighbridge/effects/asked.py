@@ -13,11 +13,12 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue
 from weighbridge.facts import Model
+from weighbridge.image import baked_tag
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.plan import slug
 from weighbridge.render import spec_of
 from weighbridge.road import make_plan
-from weighbridge.runspec import container_name
+from weighbridge.runspec import LABEL, baked, container_name
 from weighbridge.types import Order, Plan, RunSpec
 
 if TYPE_CHECKING:  # a plan is made without the Docker library
@@ -90,4 +91,14 @@ class Asked:
 
         port = read_port(self.flags["port"]) or free_port("127.0.0.1")
         name = read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
-        return spec_of(self.plan, self.catalog, weights=self.weights, name=name, port=port)
+        found = spec_of(self.plan, self.catalog, weights=self.weights, name=name, port=port)
+        return self._baked(found) if self.flags.get("baked") else found
+
+    def _baked(self, found: RunSpec) -> RunSpec:
+        """The same from the image with the weights inside, which must be here for more than a line to print."""
+        tag = baked_tag(self.plan, found.labels[f"{LABEL}.plan"])
+        if self.flags.get("print") or self.flags.get("dry_run"):
+            return baked(found, tag, self.plan.model_path)
+        from weighbridge.effects.oci.begin import weights_label
+
+        return baked(found, tag, self.plan.model_path, weights_label(tag, self.plan))

@@ -44,7 +44,13 @@ def build(json: bool, dry_run: bool, **values: Any) -> None:
     show({"image": built.tag, "built": built.new, "seconds": round(built.seconds, 2)}, lambda: words, json)
 
 
-@verb(ORDER, RUN, {"print": (None, "print the line for docker or podman, or compose, and run nothing")}, DRY, JSON)
+HOW: Flags = {
+    "print": (None, "print the line for docker or podman, or compose, and run nothing"),
+    "baked": (False, "from the image with the weights inside, made by: invoke bake --to docker"),
+}
+
+
+@verb(ORDER, RUN, HOW, DRY, JSON)
 def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
@@ -61,9 +67,10 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         text = f"would run:\n{spelling('docker', it.plan, it.spec, it.catalog)}\n{reasons_text(it.spec)}"
         return show({"run": it.spec, "started": False}, lambda: text, json)
     probe.check_cards(it.catalog.profile(it.plan.profile))
-    check_weights(it.weights)
-    check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
-    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
+    if not values["baked"]:
+        check_weights(it.weights)
+        check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
     show(result, lambda: started_text(result), json)
 
 

@@ -1,4 +1,4 @@
-"""A model's files and an engine's image, joined into one image at a sink. Each layer moves at most once, and never again."""
+"""A model's files and an engine's image, joined into one image at a sink. Each layer moves once, and never again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weighbridge.effects.oci.sink import Sink, Source
 from weighbridge.errors import Unsupported
 from weighbridge.facts import Value
 from weighbridge.image import Image, Sealed, image_of
-from weighbridge.layers import ALL_LAYERS, Inside, Layer, small_layer
+from weighbridge.layers import ALL_LAYERS, Layer, small_layer
 from weighbridge.lock import Lock
 from weighbridge.memory import GIB
 
@@ -159,7 +159,9 @@ class _Progress:
             self.last = now
             rate = self.done / (now - self.started)
             left = max(0, self.total - self.done) / rate
-            self.say(f"  {self.done / GIB:.1f} of {self.total / GIB:.1f} GiB, {rate / GIB:.2f} GiB/s, {left:.0f} s left")
+            self.say(
+                f"  {self.done / GIB:.1f} of {self.total / GIB:.1f} GiB, {rate / GIB:.2f} GiB/s, {left:.0f} s left"
+            )
 
 
 def jobs_of(asked: int | None) -> int:

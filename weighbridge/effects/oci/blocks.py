@@ -1,7 +1,7 @@
 """A layer's bytes in large aligned blocks, read ahead of whoever takes them, with direct I/O where it is offered.
 
-Direct reads go from the disk into one of a few aligned buffers, and the same buffer may be written on directly: no copy in
-the page cache, so a model of any size evicts nothing and needs no more memory than the buffers.
+Direct reads go from the disk into one of a few aligned buffers, and the same buffer may be written on directly: no copy
+in the page cache, so a model of any size evicts nothing and needs no more memory than the buffers.
 """
 
 from __future__ import annotations
@@ -175,4 +175,3 @@ def forget(handle: int) -> None:
     if not is_direct(handle):
         with suppress(OSError):
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-

@@ -1,8 +1,8 @@
 """The local Docker engine: weights imported as one layer, or streamed in an archive; what it has is left out of either.
 
-An engine with overlay storage writes an import once and a load twice (the archive is unpacked aside first), so the large
-files are one import there. It looks a layer up by the chain beneath it before it opens the layer's file, so layers that
-it has need not be in the archive. An engine on the containerd store compresses imports: it is loaded, once, whole.
+An engine with overlay storage writes an import once and a load twice (the archive is unpacked aside first), so the
+large files are one import there. It looks a layer up by the chain beneath it before it opens the layer's file, so
+layers that it has need not be in the archive. An engine on the containerd store compresses imports: it is loaded.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class DockerSink:
 
     def __init__(self, host: Host, tag: str) -> None:
         self.host, self.tag, self.written = host, tag, 0
+        self.api: Any = host.client.api  # its stubs leave some calls untyped
         with engine_trouble("the Docker engine does not say how it stores images"):
             self.info = host.client.info()
         self.imports = _CONTAINERD not in json.dumps(self.info.get("DriverStatus"))
@@ -49,10 +50,10 @@ class DockerSink:
     def _known_chains(self) -> Iterator[tuple[str, ...]]:
         """Every run of lowest layers that some image here has."""
         with engine_trouble("the Docker engine does not list its images"):
-            images = self.host.client.api.images(all=True, quiet=True)
+            images = self.api.images(all=True, quiet=True)
         for image in images:
             try:
-                layers = self.host.client.api.inspect_image(image)["RootFS"].get("Layers") or []
+                layers = self.api.inspect_image(image)["RootFS"].get("Layers") or []
             except docker.errors.APIError:  # removed meanwhile
                 continue
             names = tuple(d.removeprefix("sha256:") for d in layers)
@@ -80,7 +81,7 @@ class DockerSink:
             pour.drain()
             return
         with engine_trouble("the Docker engine did not take the weights"), closing(_pieces(pour)) as data:
-            answer: Any = self.host.client.api.import_image_from_data(data=data)
+            answer: Any = self.api.import_image_from_data(data=data)
         self._imported.append(_last_status(answer))
         assert pour.sealed
         self.written += pour.size_bytes
@@ -93,7 +94,7 @@ class DockerSink:
         missing = self.missing(image)
         with engine_trouble(f"the Docker engine did not load {self.tag}"):
             archive = _archive(image, [s for s in sources if s.sealed.digest in missing], self.tag, self.stop)
-            for event in self.host.client.api.load_image(archive):
+            for event in self.api.load_image(archive):
                 if "error" in event:
                     raise HostError(f"the Docker engine did not load {self.tag}: {event['error']}", "docker info")
             self.written += sum(s.sealed.size_bytes for s in sources if s.sealed.digest in missing)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from weighbridge.errors import HostError
 from weighbridge.image import Sealed
@@ -72,9 +73,9 @@ class Digests:
     def keep_place(self, digest: str, registry: str, repository: str) -> None:
         self._do("insert or replace into places values (?, ?, ?)", digest, registry, repository)
 
-    def _one(self, statement: str, *values: object) -> tuple[str, int] | tuple[str] | None:
+    def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock, self._trouble():
-            found: tuple[str, int] | None = self._base.execute(statement, values).fetchone()
+            found: tuple[Any, ...] | None = self._base.execute(statement, values).fetchone()
             return found
 
     def _do(self, statement: str, *values: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -150,13 +151,13 @@ def _check_hides(path: Path, hidden: str, memo: Path) -> None:
             raise Unsupported(message, "leave that folder alone in the engine's Dockerfile, then: invoke build")
 
 
-class _Stream:
+class _Stream(io.RawIOBase):
     """Chunks as a file to read from, once."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.chunks, self.rest = iter(chunks), b""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         found = [self.rest]
         have = len(self.rest)
         while have < size and (chunk := next(self.chunks, b"")):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -25,10 +26,7 @@ class ModelFolder:
 
     def __init__(self, folder: Path, root: str, model: str, digests: Digests) -> None:
         self.folder, self.root, self.model, self.digests = folder, root.strip("/"), model, digests
-        path = folder / LOCK_FILE
-        self.given = path.read_bytes() if path.is_file() else None
-        self.lock = read_lock(self.given.decode(errors="replace"), path) if self.given is not None else None
-        wanted = self.lock.files if self.lock else tuple(_found(folder))
+        self.given, self.lock, wanted = _read(folder)
         self.files = tuple(self._inside(f) for f in wanted)
 
     def _inside(self, file: LockedFile) -> Inside:
@@ -54,9 +52,22 @@ class ModelFolder:
         content = self.given or lock_json(lock)
         return lock, _of_content(f"{self.root}/{LOCK_FILE}", content)
 
-    def is_verified(self, files: Sequence[Inside]) -> bool:
-        """Whether each of these files was hashed on this machine and has not changed since."""
-        return all(f.sha256 and self.digests.file((self.folder / f.source).stat()) == f.sha256 for f in files)
+
+def listed(folder: Path, root: str) -> tuple[tuple[Inside, ...], bool]:
+    """The files with nothing read, and whether a lock lies among them."""
+    _, lock, wanted = _read(folder)
+    place = root.strip("/")
+    files = (Inside(path=f"{place}/{f.path}", size_bytes=f.size_bytes, sha256=None, source=f.path) for f in wanted)
+    return tuple(files), lock is not None
+
+
+def _read(folder: Path) -> tuple[bytes | None, Lock | None, tuple[LockedFile, ...]]:
+    path = folder / LOCK_FILE
+    if not path.is_file():
+        return None, None, tuple(_found(folder))
+    text = path.read_bytes()
+    lock = read_lock(text.decode(errors="replace"), path)
+    return text, lock, lock.files
 
 
 def lock_json(lock: Lock) -> bytes:
@@ -66,9 +77,7 @@ def lock_json(lock: Lock) -> bytes:
 
 
 def _of_content(path: str, content: bytes) -> Inside:
-    from hashlib import sha256
-
-    return Inside(path=path, size_bytes=len(content), sha256=sha256(content).hexdigest(), content=content)
+    return Inside(path=path, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), content=content)
 
 
 def _found(folder: Path) -> Iterator[LockedFile]:

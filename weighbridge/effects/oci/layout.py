@@ -1,4 +1,4 @@
-"""An OCI layout in a folder: blobs shared with the model's own files where the file system can, else copied directly."""
+"""An OCI layout in a folder: blobs share blocks with the model's files where the disk can, else are copied directly."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _NO_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EP
 
 
 class LayoutSink:
-    """Writes `folder`; `reference` is the image's name in it. One bake at a time writes a folder."""
+    """Writes `folder`; `reference` is the image's name in it, `model` where the files come from. One bake at a time."""
 
     kind = "layout"
 
-    def __init__(self, folder: Path, reference: str) -> None:
-        self.folder, self.reference, self.written = folder, reference, 0
+    def __init__(self, folder: Path, reference: str, model: Path) -> None:
+        self.folder, self.reference, self.model, self.written = folder, reference, model, 0
         self.blobs = folder / "blobs" / "sha256"
         self._counting = threading.Lock()
         check_ours(folder)
@@ -51,7 +51,9 @@ class LayoutSink:
             fcntl.flock(self._mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._mark.close()
-            raise HostError(f"{self.folder}: another bake writes there", "wait for it, or choose another --output") from None
+            raise HostError(
+                f"{self.folder}: another bake writes there", "wait for it, or choose another --output"
+            ) from None
         if not self._mark.tell():
             self._mark.write("Written by Weighbridge, which replaces and removes this folder whole.\n")
             self._mark.flush()
@@ -60,15 +62,8 @@ class LayoutSink:
         return cut(files, most_gib)
 
     def check_room(self, new_bytes: int) -> None:
-        free = shutil.disk_usage(self.folder).free
-        if new_bytes > free and not self.can_clone():
+        if new_bytes > shutil.disk_usage(self.folder).free and not shares_blocks(self.model, self.blobs):
             raise self._full(new_bytes)
-
-    def can_clone(self) -> bool:
-        """Whether files of this folder can share blocks with one another; the model's may still lie elsewhere."""
-        with tempfile.TemporaryFile(dir=self.blobs) as one, tempfile.TemporaryFile(dir=self.blobs) as other:
-            one.truncate(ALIGNMENT)
-            return _clone_range(one.fileno(), 0, ALIGNMENT, other.fileno(), 0)
 
     def has(self, sealed: Sealed) -> bool:
         path = self.blobs / sealed.digest
@@ -203,6 +198,16 @@ class LayoutSink:
         free = shutil.disk_usage(self.folder).free
         message = f"{self.folder}: {wanted / GIB:.2f} GiB are needed at once, {free / GIB:.2f} GiB are free"
         return HostError(message, "choose a larger place: --output FOLDER")
+
+
+def shares_blocks(model: Path, place: Path) -> bool:
+    """Whether a file system can share the blocks of a model's files with files in `place`."""
+    source = next((p for p in sorted(model.iterdir()) if p.is_file() and p.stat().st_size >= ALIGNMENT), None)
+    if source is None:
+        return False
+    with source.open("rb") as one, suppress(OSError), tempfile.TemporaryFile(dir=place) as other:
+        return _clone_range(one.fileno(), 0, ALIGNMENT, other.fileno(), 0)
+    return False
 
 
 def _clone_file(path: Path, size: int, part: int, offset: int) -> int | None:

@@ -43,15 +43,20 @@ def read_login(reference: Reference, environment: Mapping[str, str]) -> Login:
         helper = next((h for n in names if (h := (config.get("credHelpers") or {}).get(n))), config.get("credsStore"))
         if helper:
             return _ask(str(helper), names[0])
-        kept = next((a for n in names if (a := (config.get("auths") or {}).get(n))), {})
-        return _login(kept)
+        return _login(next((a for n in names if (a := (config.get("auths") or {}).get(n))), {}))
     except (ValueError, AttributeError, OSError) as e:
         raise BadFile(f"{path}: {e}", f"docker login {reference.registry}") from None
 
 
 def _names(registry: str) -> list[str]:
     """The names under which a registry's login may stand."""
-    names = [registry, f"https://{registry}", f"http://{registry}", f"https://{registry}/v1/", f"https://{registry}/v2/"]
+    names = [
+        registry,
+        f"https://{registry}",
+        f"http://{registry}",
+        f"https://{registry}/v1/",
+        f"https://{registry}/v2/",
+    ]
     return [_HUB, *names] if registry.endswith("docker.io") else names
 
 
@@ -69,9 +74,7 @@ def _ask(helper: str, name: str) -> Login:
         raise ValueError(f"a credential helper called {helper!r}")
     command = [f"docker-credential-{helper}", "get"]
     try:
-        done = subprocess.run(
-            command, input=name, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
-        )
+        done = subprocess.run(command, input=name, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise HostError(f"{command[0]}: {e}", f"docker login {name}") from None
     if done.returncode:
@@ -122,8 +125,8 @@ class Authority:
                     "client_id": "weighbridge", "scope": " ".join(scopes)}  # fmt: skip
             return self.client.post(realm, data=form)
         who = (self.login.user, self.login.password) if self.login.user else None
-        query = [("service", service), *(("scope", s) for s in scopes)]
-        return self.client.get(realm, params=query, auth=who) if who else self.client.get(realm, params=query)
+        asked = realm.copy_merge_params({"service": service, "scope": scopes})
+        return self.client.get(asked, auth=who) if who else self.client.get(asked)
 
     def _check_realm(self, realm: httpx.URL) -> None:
         here = Reference(realm.netloc.decode(), "", "").is_loopback

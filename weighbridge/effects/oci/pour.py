@@ -64,7 +64,9 @@ class Pour:
         """A hash for each file that must be hashed by itself."""
         found = {}
         for file in self.layer.files:
-            if file.content is None and (file.sha256 is None or self.digests.file(self.before[file.path]) != file.sha256):
+            if file.content is None and (
+                file.sha256 is None or self.digests.file(self.before[file.path]) != file.sha256
+            ):
                 found[file.path] = hashlib.sha256()
         return found
 

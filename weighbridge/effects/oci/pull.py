@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -17,9 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from weighbridge.effects.oci.blocks import Stopped
 from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.sink import Source
-from weighbridge.errors import HostError
+from weighbridge.errors import HostError, WeighbridgeError
 from weighbridge.image import CONFIG, MANIFEST, Image, Sealed
 from weighbridge.layers import Inside, Layer, cut
 from weighbridge.memory import GIB
@@ -43,13 +45,13 @@ class PodmanSink:
 
     def check_room(self, new_bytes: int) -> None:
         """Raises HostError when the store's disk cannot hold the layers and one more on its way."""
-        root = self._store()
+        root = self.store()
         free = shutil.disk_usage(root).free if root else None
         if free is not None and new_bytes * 2 > free:
             message = f"{root}: {2 * new_bytes / GIB:.2f} GiB are needed, {free / GIB:.2f} GiB are free"
             raise HostError(message, "make room there, or bake elsewhere: --to layout --output FOLDER")
 
-    def _store(self) -> Path | None:
+    def store(self) -> Path | None:
         words = [self.program, "info", "--format", "{{.Store.GraphRoot}}"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=_INFO_SECONDS, check=False)
         path = Path(done.stdout.strip() or "/nowhere")
@@ -68,14 +70,22 @@ class PodmanSink:
     def commit(self, image: Image, sources: Sequence[Source]) -> str:
         with _served(image, sources, self.stop) as server:
             name = f"127.0.0.1:{server.server_address[1]}/{server.secret}:1"
-            self._run(["pull", "--quiet", "--tls-verify=false", name], f"{self.program} did not take {self.tag}")
+            try:
+                self._run(["pull", "--quiet", "--tls-verify=false", name], f"{self.program} did not take {self.tag}")
+            except HostError:
+                if server.trouble:  # the reason for what the runtime only saw end
+                    raise server.trouble from None
+                raise
             self.written = server.sent
-        self._run(["tag", name, self.tag], f"{self.program} did not name {self.tag}")
-        self._run(["untag", name], f"{self.program} kept the name {name}")
-        return f"{self.program} run --rm {self.tag}"
+        named = f"localhost/{self.tag}"
+        self._run(["tag", name, named], f"{self.program} did not name {self.tag}")
+        self._run(["untag", named, name], f"{self.program} kept the name {name}")
+        return f"{self.program} run {named}"
 
     def _run(self, words: list[str], subject: str) -> None:
-        with subprocess.Popen([self.program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [self.program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             try:
                 _, errors = process.communicate()
             except BaseException:
@@ -106,6 +116,14 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.blobs, self.stop, self.sent = blobs, stop, 0
         self.secret = secrets.token_hex(16)
+        self.trouble: WeighbridgeError | None = None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exception()
+        if isinstance(error, WeighbridgeError):
+            self.trouble = error
+        elif not isinstance(error, (Stopped, OSError)):
+            super().handle_error(request, client_address)
 
     def __enter__(self) -> _Server:
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -133,7 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"/v2/([0-9a-f]+)/(?:blobs|manifests)/(?:sha256:)?([0-9a-f]+)", self.path)
         found = self.server.blobs.get(asked[2]) if asked and asked[1] == self.server.secret else None
         if not found:
-            return self._give("application/json", json.dumps({"errors": [{"code": "NOT_FOUND"}]}).encode(), 404, body=body)
+            return self._give(
+                "application/json", json.dumps({"errors": [{"code": "NOT_FOUND"}]}).encode(), 404, body=body
+            )
         self._give(*found, body=body)
 
     def _give(self, media_type: str, content: bytes | Source, code: int = 200, *, body: bool) -> None:

@@ -195,9 +195,7 @@ class RegistrySink:
             time.sleep(2**attempt)
             return None
 
-    def _send(
-        self, method: str, url: str, pieces: Pieces, headers: Mapping[str, str]
-    ) -> httpx.Response:
+    def _send(self, method: str, url: str, pieces: Pieces, headers: Mapping[str, str]) -> httpx.Response:
         """A large request, whole; begun anew when the line breaks or the registry is busy."""
         for attempt in range(_TRIES):
             try:
