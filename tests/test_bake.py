@@ -22,7 +22,9 @@ import pytest
 from registries import Difficult, real_registry
 from support import ROOT
 
+from weighbridge import layers
 from weighbridge.effects.oci import blocks
+from weighbridge.effects.oci import registry as registry_module
 from weighbridge.effects.oci.bake import Baked, Work, bake
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.engine import EngineImage, _check_hides
@@ -33,12 +35,24 @@ from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
 from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
 from weighbridge.image import LOCK_FILE, sealed
-from weighbridge.layers import LARGE_BYTES, Inside, Layer
+from weighbridge.layers import Inside, Layer
 from weighbridge.lock import Lock
 from weighbridge.reference import read_reference
 
 DEMO = ROOT / "models" / "weighbridge-demo"
 PLACE = "/models/m"
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture(autouse=True)
+def _small_is_large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 9 MiB, which are more than one block, are large; live tests leave things as they are."""
+    if not request.node.get_closest_marker("live"):
+        monkeypatch.setattr(layers, "LARGE_BYTES", 9 << 20)
 
 
 @pytest.fixture
@@ -63,7 +77,7 @@ def large_model(folder: Path, shards: int = 2) -> Path:
     for i in range(shards):
         with (folder / f"model-{i}.safetensors").open("wb") as file:
             file.write(f"shard {i}".encode() * 1000)
-            file.truncate(LARGE_BYTES + 4097 * i)
+            file.truncate(layers.LARGE_BYTES + 4097 * i)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     settle(folder)
     return folder
@@ -486,7 +500,7 @@ def test_a_full_disk_is_a_two_line_error_and_leaves_nothing_half_done(
             baked(model, LayoutSink(small / "out", "m", model), engine, digests)
         assert caught.value.hint == "choose a larger place: --output FOLDER"
         sink = LayoutSink(small / "out", "m", model)
-        sink.check_room = lambda new: None  # type: ignore[method-assign]  # somebody else filled the disk meanwhile
+        sink.check_room = lambda new_bytes: None  # type: ignore[method-assign]  # somebody else filled the disk meanwhile
         with pytest.raises(HostError, match=r"GiB are needed at once"):
             baked(model, sink, engine, digests)
         assert not (small / "out" / "index.json").exists()

@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -151,7 +152,7 @@ def test_a_layers_key_is_what_it_is_made_of() -> None:
 
 # --- the image -----------------------------------------------------------------------------------------
 
-ENGINE = {
+ENGINE: dict[str, Any] = {
     "architecture": "amd64", "os": "linux", "created": "2026-11-21T00:00:00Z", "container": "abc",
     "config": {"Env": ["PATH=/bin"], "Entrypoint": ["/entry"], "User": "10001:0", "Hostname": "build-host",
                "Labels": {"io.weighbridge.recipe": "r", "io.weighbridge.base": "pulled"}},
@@ -170,11 +171,10 @@ def test_weights_lie_at_the_bottom_and_the_engine_runs_as_before(catalog: Catalo
     image = made(catalog)
     config = json.loads(image.config)
     assert config["rootfs"]["diff_ids"] == [f"sha256:{sealed(b).digest}" for b in (b"w", b"base")]
-    assert [h for h in config["history"] if not h.get("empty_layer")][0]["comment"] == "weights: shard"
+    assert next(h for h in config["history"] if not h.get("empty_layer"))["comment"] == "weights: shard"
     assert sum(not h.get("empty_layer") for h in config["history"]) == len(config["rootfs"]["diff_ids"])
     assert {k: config["config"][k] for k in ("Env", "Entrypoint", "User")} == {
-        k: ENGINE["config"][k]
-        for k in ("Env", "Entrypoint", "User")  # type: ignore[index]
+        k: ENGINE["config"][k] for k in ("Env", "Entrypoint", "User")
     }
     assert "build-host" not in image.config.decode(), "nothing of the machine that built it"
     assert "2026" not in image.config.decode()

@@ -139,13 +139,18 @@ def _member(path: str, size: int, mode: int, kind: bytes) -> bytes:
     return start + b"%06o\0 " % checksum + rest
 
 
+def is_large(size_bytes: int) -> bool:
+    """Whether a file has a layer of its own, or one with its like."""
+    return size_bytes >= LARGE_BYTES
+
+
 def cut(files: Sequence[Inside], most_gib: float) -> tuple[Layer, ...]:
     """The large files as layers: one each, or neighbours together when that would be too many layers.
 
     Raises Unsupported for a file that is larger than a layer may be, and for a model that no 88 layers hold.
     """
     most = int(most_gib * GIB)
-    large = sorted((f for f in files if f.size_bytes >= LARGE_BYTES), key=lambda f: f.path)
+    large = sorted((f for f in files if is_large(f.size_bytes)), key=lambda f: f.path)
     too_large = next((f for f in large if Layer(files=(f,)).size_bytes > most), None)
     if too_large:
         raise Unsupported(
@@ -180,10 +185,10 @@ def _grouped(files: Sequence[Inside], most: int) -> Iterator[Layer]:
 
 def small_layer(files: Sequence[Inside]) -> Layer:
     """The layer of everything that is small: it lies above the weights, for it changes sooner."""
-    return Layer(files=tuple(sorted((f for f in files if f.size_bytes < LARGE_BYTES), key=lambda f: f.path)))
+    return Layer(files=tuple(sorted((f for f in files if not is_large(f.size_bytes)), key=lambda f: f.path)))
 
 
 def one_layer(files: Sequence[Inside]) -> tuple[Layer, ...]:
     """All large files as one layer, for engines that import exactly one without a second copy."""
-    large = tuple(sorted((f for f in files if f.size_bytes >= LARGE_BYTES), key=lambda f: f.path))
+    large = tuple(sorted((f for f in files if is_large(f.size_bytes)), key=lambda f: f.path))
     return (Layer(files=large),) if large else ()

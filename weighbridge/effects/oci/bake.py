@@ -19,7 +19,7 @@ from weighbridge.effects.oci.sink import Sink, Source
 from weighbridge.errors import Unsupported
 from weighbridge.facts import Value
 from weighbridge.image import Image, Sealed, image_of
-from weighbridge.layers import ALL_LAYERS, Layer, small_layer
+from weighbridge.layers import ALL_LAYERS, Layer, is_large, small_layer
 from weighbridge.lock import Lock
 from weighbridge.memory import GIB
 
@@ -84,7 +84,7 @@ def new_bytes(large: Sequence[Layer], work: Work, sink: Sink, digests: Digests) 
     """Bytes that the sink does not have yet, as far as digests are known."""
     missing = [y.size_bytes for y in large if not ((known := digests.layer(y)) and sink.has(known))]
     files = [s.size_bytes for s in work.engine.layers if not sink.has(s)]
-    return sum(missing) + sum(f.size_bytes for f in work.model.files if f.size_bytes < GIB // 16) + sum(files)
+    return sum(missing) + sum(f.size_bytes for f in work.model.files if not is_large(f.size_bytes)) + sum(files)
 
 
 def _check_count(image: Image) -> None:

@@ -25,7 +25,7 @@ from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.sink import Source, small
 from weighbridge.errors import HostError
 from weighbridge.image import Image, Sealed, archive_manifest, index_entry, index_json
-from weighbridge.layers import LARGE_BYTES, Inside, Layer, cut, one_layer
+from weighbridge.layers import Inside, Layer, cut, is_large, one_layer
 from weighbridge.memory import GIB
 
 _CONTAINERD = "io.containerd.snapshotter.v1"
@@ -77,7 +77,7 @@ class DockerSink:
         return (sealed.digest,) in self._chains or sealed.title == "engine"
 
     def put(self, pour: Pour) -> None:
-        if not self.imports or pour.layer.files[0].size_bytes < LARGE_BYTES:
+        if not self.imports or not is_large(pour.layer.files[0].size_bytes):
             pour.drain()
             return
         with engine_trouble("the Docker engine did not take the weights"), closing(_pieces(pour)) as data:

@@ -13,7 +13,7 @@ from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.pour import mismatch, sha256_of
 from weighbridge.errors import BadFile
 from weighbridge.image import LOCK_FILE
-from weighbridge.layers import LARGE_BYTES, Inside
+from weighbridge.layers import Inside, is_large
 from weighbridge.lock import Lock, LockedFile, is_plain_path, read_lock
 
 # The same tensors in formats that no engine here reads, some of them programs: not what a sealed image should carry.
@@ -38,7 +38,7 @@ class ModelFolder:
         if stat.st_size != file.size_bytes:
             raise BadFile(f"{path}: {stat.st_size} bytes, the lock has {file.size_bytes}", "fetch this file again")
         known = file.sha256 or self.digests.file(stat)
-        if stat.st_size < LARGE_BYTES:
+        if not is_large(stat.st_size):
             known = sha256_of(path, self.digests)
             if file.sha256 not in ("", known):
                 raise mismatch(path, file.sha256, known)

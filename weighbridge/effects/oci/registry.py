@@ -23,6 +23,7 @@ from weighbridge.reference import Reference
 
 _TIMES = httpx.Timeout(connect=20, read=900, write=300, pool=60)  # a registry may hash 9 GiB before it answers
 _TRIES = 4
+PAUSE_SECONDS = 1.0  # after the first failure; then twice as long each time
 _BUSY = {429, 500, 502, 503, 504}
 _NO_STREAM = {400, 405, 411, 413, 416, 501}
 Pieces = Callable[[], Generator[memoryview, None, None]]
@@ -49,7 +50,11 @@ class RegistrySink:
         self.authority = Authority(read_login(reference, environment), self.client, reference, insecure=insecure)
         self.stop = threading.Event()
         self._there: set[str] = set()
-        self._hello()
+        try:
+            self._hello()
+        except BaseException:
+            self.client.close()
+            raise
 
     def _hello(self) -> None:
         answer = self._ask("GET", "/v2/")
@@ -96,7 +101,7 @@ class RegistrySink:
             assert first.sealed
             self.digests.keep_layer(first.layer, first.sealed)
             known = first.sealed
-            pour.layer, pour.files = first.layer, first.files
+            pour.layer, pour.files = first.layer, {**pour.files, **first.files}
         if self.has(known):
             pour.sealed = known
             return
@@ -192,7 +197,7 @@ class RegistrySink:
         except httpx.HTTPError as e:
             if attempt + 1 == _TRIES:
                 raise self._trouble(e) from None
-            time.sleep(2**attempt)
+            time.sleep(PAUSE_SECONDS * 2**attempt)
             return None
 
     def _send(self, method: str, url: str, pieces: Pieces, headers: Mapping[str, str]) -> httpx.Response:
@@ -205,7 +210,7 @@ class RegistrySink:
             except httpx.HTTPError as e:
                 if attempt + 1 == _TRIES:
                     raise self._trouble(e) from None
-                time.sleep(2**attempt)
+                time.sleep(PAUSE_SECONDS * 2**attempt)
                 url = self._again(url)
                 continue
             if answer.status_code == 401 and attempt < 2:
@@ -264,4 +269,4 @@ def _counted(pour: Pour) -> Generator[memoryview, None, None]:
 def _patience(answer: httpx.Response, attempt: int) -> float:
     """What Retry-After says, within a minute; else longer each time."""
     asked = answer.headers.get("Retry-After", "")
-    return min(60.0, float(asked)) if asked.isdigit() else float(2**attempt)
+    return min(60.0, float(asked)) if asked.isdigit() else PAUSE_SECONDS * 2**attempt
