@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.manners["drops"] and length > 1000 and "uploads" in path:
             self.server.manners["drops"] -= 1
             self.rfile.read(length // 2)
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
             return None
         return self.rfile.read(length)

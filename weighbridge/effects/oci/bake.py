@@ -166,7 +166,7 @@ class _Progress:
 
 def jobs_of(asked: int | None) -> int:
     """Layers at a time: as many as cores, and not more than 4, which a disk or a link rarely rewards."""
-    return asked or min(4, os.cpu_count() or 1)
+    return asked or min(4, len(os.sched_getaffinity(0)))
 
 
 def cache_of(folder: Path) -> Path:
