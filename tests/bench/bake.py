@@ -18,13 +18,16 @@ from pathlib import Path
 
 from registries import real_registry
 
+from bench import one
 from bench.meter import Measured, measure, pids_of
 from bench.page import write_page
 
 GIB = 1024**3
 SHARDS = 4
-ROUTES = ("floor", "sha256", "layout", "layout-known", "layout-again", "xfs", "registry", "registry-again", "docker",
-          "docker-again", "podman", "podman-again", "docker-build", "docker-build-push", "buildah-push", "olot")  # fmt: skip
+ROUTES = (
+    "floor", "sha256", "layout", "layout-known", "layout-again", "xfs", "registry", "registry-again", "docker",
+    "docker-again", "podman", "podman-again", "docker-build", "docker-build-push", "buildah-push", "olot",
+)  # fmt: skip
 DAEMONS = ("dockerd", "containerd", "docker-registry")
 
 
@@ -38,6 +41,11 @@ class Bench:
         make_model(self.model, int(gib * GIB))
         self.cache.mkdir()
         self.entries = 0
+        self.cache_engine()
+
+    def cache_engine(self) -> None:
+        """The engine's image is taken from the Docker engine once; that is not what is measured here."""
+        one.engine_of(self.image, "", self.cache)
 
     def run(self, route: str) -> Measured:
         """The route, measured; what it made is gone afterwards, but for what a route `-again` starts from."""
@@ -74,8 +82,7 @@ class Bench:
         elif forget_layers:
             subprocess.run([sys.executable, "-c", _DELETE, str(base)], check=True)
         entry = f"echo {self.next()}"
-        one = str(Path(__file__).with_name("one.py"))
-        return [sys.executable, one, to, str(self.model), place, str(self.cache), self.image, entry]
+        return [sys.executable, str(Path(one.__file__)), to, str(self.model), place, str(self.cache), self.image, entry]
 
     def next(self) -> int:
         self.entries += 1
@@ -104,8 +111,9 @@ class Bench:
     def buildah(self) -> str:
         archive = self.folder / "base.tar"
         subprocess.run(["docker", "save", "-o", str(archive), self.image], check=True)
-        name = f"localhost/{self.image}"
-        subprocess.run(["buildah", "pull", "-q", f"docker-archive:{archive}"], check=True, stdout=subprocess.DEVNULL)
+        pull = ["buildah", "pull", "-q", f"docker-archive:{archive}"]
+        name = subprocess.run(pull, check=True, capture_output=True, text=True).stdout.strip()
+        archive.unlink()
         text = f"FROM {name}\\nCOPY . /models/m\\n"
         push = f"buildah push -q --tls-verify=false {self.theirs}"
         file = self.folder / "Containerfile"
@@ -198,7 +206,7 @@ def main() -> None:
     image = (
         given.image
         or subprocess.run(
-            ["docker", "images", "-q", "weighbridge-base"], capture_output=True, text=True, check=True
+            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "weighbridge-base"], capture_output=True, text=True, check=True
         ).stdout.split()[0]
     )
     rows = []
