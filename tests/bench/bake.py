@@ -65,9 +65,9 @@ class Bench:
             "registry": lambda: bake("registry", f"{self.registry}/bake{self.next()}:1", forget_digests=True),
             "registry-again": lambda: bake("registry", f"{self.registry}/bake{self.entries}:1"),
             "docker": lambda: bake("docker", "bench-bake:ours", forget_digests=True),
-            "docker-again": lambda: bake("docker", "bench-bake:ours"),
-            "podman": lambda: bake("podman", "bench-bake:ours"),
-            "podman-again": lambda: bake("podman", "bench-bake:ours"),
+            "docker-again": lambda: bake("docker", "bench-bake:again"),
+            "podman": lambda: bake("podman", "bench-bake:ours", forget_digests=True),
+            "podman-again": lambda: bake("podman", "bench-bake:again"),
             "docker-build": lambda: ["sh", "-c", self.docker_build()],
             "docker-build-push": lambda: ["sh", "-c", f"{self.docker_build()} && docker push -q {self.theirs}"],
             "buildah-push": lambda: ["sh", "-c", self.buildah()],
@@ -152,8 +152,9 @@ class Bench:
         if route.startswith("docker-build"):
             subprocess.run(["docker", "rmi", "-f", self.theirs], **quiet)  # type: ignore[call-overload]
         if route in ("docker-again", "podman-again"):
-            name = "bench-bake:ours" if route == "docker-again" else "localhost/bench-bake:ours"
-            subprocess.run([route.split("-")[0], "rmi", "-f", name], **quiet)  # type: ignore[call-overload]
+            home = "" if route == "docker-again" else "localhost/"
+            names = [f"{home}bench-bake:{name}" for name in ("ours", "again")]  # the second alone would leave a layer
+            subprocess.run([route.split("-")[0], "rmi", "-f", *names], **quiet)  # type: ignore[call-overload]
         if route == "buildah-push":
             subprocess.run(["buildah", "rmi", "-f", self.theirs], **quiet)  # type: ignore[call-overload]
         if route in ("floor", "olot"):
@@ -206,7 +207,10 @@ def main() -> None:
     image = (
         given.image
         or subprocess.run(
-            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "weighbridge-base"], capture_output=True, text=True, check=True
+            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "weighbridge-base"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.split()[0]
     )
     rows = []
@@ -242,6 +246,11 @@ def one_size(
 
 def rounded(found: Measured) -> dict[str, float | int]:
     return {k: round(v, 3) if isinstance(v, float) else v for k, v in found._asdict().items()}
+
+
+def base_here() -> str:
+    ask = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "weighbridge-base"]
+    return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def machine() -> str:

@@ -96,7 +96,7 @@ class DockerSink:
             archive = _archive(image, [s for s in sources if s.sealed.digest in missing], self.tag, self.stop)
             for event in self.api.load_image(archive):
                 if "error" in event:
-                    raise HostError(f"the Docker engine did not load {self.tag}: {event['error']}", "docker info")
+                    raise HostError(f"the Docker engine did not load {self.tag}: {event['error']}", "docker system df")
             self.written += sum(s.sealed.size_bytes for s in sources if s.sealed.digest in missing)
             for name in self._imported:  # its layer is the image's now
                 with suppress(docker.errors.APIError):
@@ -127,7 +127,8 @@ def _last_status(answer: str) -> str:
     events = [json.loads(line) for line in answer.splitlines() if line.strip()]
     error = next((e["error"] for e in events if "error" in e), None)
     if error or not events:
-        raise HostError(f"the Docker engine did not take the weights: {error or 'it said nothing'}", "docker info")
+        message = f"the Docker engine did not take the weights: {error or 'it said nothing'}"
+        raise HostError(message, "see what it holds: docker system df")
     return str(events[-1]["status"])
 
 
