@@ -1,15 +1,20 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
 from weighbridge.verbs.bake import bake
-from weighbridge.verbs.look import engines, fit, models, plan, profiles
+from weighbridge.verbs.check import lint, upgrade_diff
+from weighbridge.verbs.keys import keys
+from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 
 __all__ = [
     "bake",
     "build",
+    "calibrate",
     "clean",
     "engines",
     "fit",
+    "keys",
+    "lint",
     "logs",
     "models",
     "plan",
@@ -19,4 +24,5 @@ __all__ = [
     "smoke",
     "status",
     "stop",
+    "upgrade_diff",
 ]

@@ -7,15 +7,16 @@ import re
 import typing
 from collections.abc import Iterator
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
 from weighbridge.engines import Engine, OverheadFile
-from weighbridge.errors import BadFile, Unsupported, nearest, unknown
+from weighbridge.errors import BadFile, UnknownName, Unsupported, nearest, unknown
 from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
+from weighbridge.flags import Flags, version_key
 from weighbridge.models import read_config
 
 T = TypeVar("T", bound=Value)
@@ -174,6 +175,42 @@ class Catalog:
             raise BadFile(f"images/{engine}/{name}: no such file", f"correct images/{engine}/engine.yaml")
         return path
 
+    def shared_folder(self, name: str) -> Path:
+        """A folder of images/_shared, which goes into images of every engine."""
+        found = [f / "images" / "_shared" / name for f in self.folders]
+        return next(f for f in reversed(found) if f.is_dir())
+
+    def data_file(self, kind: str, name: str) -> Path:
+        """A file of the catalogue that is neither card, model nor engine."""
+        path = self._file(kind, name)
+        if path is None:
+            raise BadFile(f"{kind}/{name}: no such file", "install Weighbridge again")
+        return path
+
+    def linted_engine_ids(self) -> list[str]:
+        """Engines whose command lines are known: those with a lint.yaml, served here or not."""
+        return sorted({n.split("/")[0] for n in self._names("images", "*/lint.yaml")})
+
+    def flag_versions(self, engine: str) -> list[str]:
+        """The versions of an engine whose arguments are known, oldest first."""
+        found = {PurePath(n).stem for n in self._names("images", f"{engine}/flags/*.json")}
+        return sorted(found, key=version_key)
+
+    @cache  # noqa: B019
+    def flags_at(self, engine: str, version: str) -> Flags | None:
+        """The arguments of one version; None when nobody has read its parser yet."""
+        path = self._file("images", f"{engine}/flags/{version}.json")
+        if path is None:
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Flags)
+        except msgspec.MsgspecError as e:
+            raise BadFile(f"{path}: {e}", f"make it anew: make flags ENGINE={engine} VERSION={version}") from None
+
+    def flags(self, engine: str) -> list[Flags]:
+        found = (self.flags_at(engine, v) for v in self.flag_versions(engine))
+        return [f for f in found if f]
+
     def profile(self, name: str) -> Profile:
         """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""
         match = _PROFILE.fullmatch(name)
@@ -219,14 +256,34 @@ class Catalog:
         return found
 
     def model(self, name: str) -> Model:
-        """A known model by id, alias or repository name."""
-        path = self._named("models", name, ".yaml") or self._file("models", f"{self._model_id(name)}.yaml")
-        assert path is not None
-        return self._read_model(path)
+        """A known model by id, alias or repository name; or a variant that a model's file names."""
+        path = self._named("models", name, ".yaml")
+        model_id = path.stem if path else self._model_id(name)
+        file = self._model_file(path.stem) if path else self._known_models[model_id]
+        return file.to_model(model_id, read_config(file.config, str(path or model_id), self.unsaid))
 
-    def _read_model(self, path: Path) -> Model:
-        file = convert(read_yaml(path), ModelFile, path)
-        return file.to_model(path.stem, read_config(file.config, str(path), self.unsaid))
+    @cache  # noqa: B019
+    def _model_file(self, model_id: str) -> ModelFile:
+        path = self._file("models", f"{model_id}.yaml")
+        assert path is not None
+        return convert(read_yaml(path), ModelFile, path)
+
+    @cached_property
+    def _known_models(self) -> dict[str, ModelFile]:
+        """Every model and every variant, by id."""
+        found: dict[str, ModelFile] = {}
+        for model_id in self.model_ids():
+            file = self._model_file(model_id)
+            found |= {model_id: file, **{name: file.varied(variant) for name, variant in file.variants.items()}}
+        return found
+
+    def variants_of(self, name: str) -> tuple[str, ...]:
+        """The ids of a known model's variants; none for a model that is not known."""
+        try:
+            path = self._named("models", name, ".yaml")
+            return tuple((self._model_file(path.stem) if path else self._known_models[self._model_id(name)]).variants)
+        except UnknownName:
+            return ()
 
     @cached_property
     def unsaid(self) -> dict[str, dict[str, bool]]:
@@ -237,10 +294,7 @@ class Catalog:
 
     def _model_id(self, name: str) -> str:
         known: dict[str, str] = {}
-        for model_id in self.model_ids():
-            path = self._file("models", f"{model_id}.yaml")
-            assert path is not None
-            file = convert(read_yaml(path), ModelFile, path)
+        for model_id, file in self._known_models.items():
             for alias in (model_id, *file.aliases, *file.repositories.values()):
                 known[alias.lower()] = model_id
         if name.lower() not in known:
@@ -252,8 +306,8 @@ class Catalog:
         """A model that nobody has written down, by its config.json or the folder that holds one."""
         return Model(id=name, title=name, shape=read_config(read_json(path), str(path), self.unsaid))
 
-    def models(self) -> list[Model]:
-        return [self.model(i) for i in self.model_ids()]
+    def models(self, *, variants: bool = False) -> list[Model]:
+        return [self.model(i) for i in (self._known_models if variants else self.model_ids())]
 
     def model_folder(self, model: Model) -> Path | None:
         """The weights that travel with Weighbridge itself, for the model that has them."""

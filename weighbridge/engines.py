@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from weighbridge.facts import Value
 
@@ -29,6 +31,23 @@ class Batching(Value, frozen=True, kw_only=True):
     because: str
 
 
+class OwnBatching(Value, frozen=True, kw_only=True):
+    """What the engine itself takes where no limits are given; the last row that a card meets counts."""
+
+    from_visible_gib: float = 0.0
+    from_compute_capability: float = 0.0
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    because: str
+
+
+class InfoMetric(Value, frozen=True, kw_only=True):
+    """A metric whose labels are figures: `labels` are sets of names, the first whole set is multiplied."""
+
+    metric: str
+    labels: tuple[tuple[str, ...], ...]
+
+
 class Ulimit(Value, frozen=True, kw_only=True):
     """A resource limit (-1: none), set when more than one card works together, or always."""
 
@@ -48,13 +67,17 @@ class Tmpfs(Value, frozen=True, kw_only=True):
 
 
 class Base(Value, frozen=True, kw_only=True):
-    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels."""
+    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels.
+
+    `min_driver`: the oldest major version of the cards' driver that the image's libraries work with.
+    """
 
     image: str
     suite: str | None = None
     packages: tuple[str, ...] = ()
     lock: str | None = None
     python: str | None = None
+    min_driver: int | None = None
     note: str | None = None
     sources: tuple[str, ...] = ()
 
@@ -101,6 +124,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     kv_block_tokens: int
     eager: bool
     batching: tuple[Batching, ...]
+    own_batching: tuple[OwnBatching, ...] = ()
     overheads: dict[str, Overhead]
     environment: dict[str, str]
     tmpfs: tuple[Tmpfs, ...]
@@ -112,8 +136,58 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     online_quantizations: tuple[str, ...]
     kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
     cache_path: str | None = None
-    init_in_image: bool = False
+    gateway_base: Base | None = None
     because: str
+
+
+class LabelProduct(Value, frozen=True, kw_only=True):
+    """A figure that a metric carries in its labels: their product."""
+
+    metric: str
+    labels: tuple[str, ...]
+
+
+class ConsoleMetrics(Value, frozen=True, kw_only=True):
+    """Names in the engine's Prometheus text of what the console page shows; an engine without one leaves it out."""
+
+    running: str | None = None
+    waiting: str | None = None
+    kv_usage: str | None = None
+    generated: str | None = None
+    kv_tokens: LabelProduct | None = None
+
+
+class GatewayPath(Value, frozen=True, kw_only=True):
+    """A path of the engine that clients may ask, and who may: anybody, holders of a key, or of a metrics key."""
+
+    path: str
+    methods: tuple[Literal["GET", "HEAD", "POST"], ...]
+    who: Literal["open", "key", "metrics"] = "key"
+
+
+class FirstToken(Value, frozen=True, kw_only=True):
+    """The request that proves an engine after its start; the model's name is added to the body."""
+
+    path: str
+    body: dict[str, Any]
+    seconds: int = 600
+
+
+class Gateway(Value, frozen=True, kw_only=True):
+    """What the gateway in front of an engine lets through. The engine listens on `socket`, or on `port` of loopback."""
+
+    socket: str | None = None
+    port: int | None = None
+    health_path: str
+    metrics_path: str
+    first_token: FirstToken
+    body_mib: int
+    answer_seconds: int
+    paths: tuple[GatewayPath, ...]
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.socket}" if self.socket else f"127.0.0.1:{self.port}"
 
 
 class Engine(Value, frozen=True, kw_only=True):
@@ -122,10 +196,12 @@ class Engine(Value, frozen=True, kw_only=True):
     id: str
     title: str
     port: int
-    health_path: str
     ready_seconds: int
+    gateway: Gateway
     families: dict[str, EngineFamily]
     arguments: tuple[Argument, ...]
     progress: dict[str, str]
     reported: dict[str, str]
+    metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
+    console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()

@@ -8,15 +8,16 @@ import re
 from typing import Any
 
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
-from weighbridge.errors import BadValue, DoesNotFit, Unsupported, unknown
+from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
-from weighbridge.precision import choose_precision
+from weighbridge.precision import choose_precision, one_of
 from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
 
+_BATCHINGS = ("plan", "engine")
 _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
 _CONTEXT_STEP = 256  # a context chosen by us is a round number
 _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
@@ -26,9 +27,10 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
     version, base = _version(order, engine, family)
-    precision = choose_precision(order, profile.card, family, model.shape)
-    load, load_because = _load(order, profile, family)
+    _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
+    load, load_because = _load(order, profile, engine, family)
+    precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
@@ -62,8 +64,8 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "tool_call_parser": model.parsers.tool_call,
         "chat_template": model.parsers.chat_template,
         "model_path": f"/models/{slug(model.id)}",
-        "port": engine.port,
-        "base_image": base_reference(base),
+        **_served(engine, family, base),
+        "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
         "warnings": warnings(weighing, layout, wanted),
     }
@@ -89,6 +91,18 @@ def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[
     shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
     ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
     return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits}
+
+
+def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:
+    """What the engine is started from, and what stands in front of it."""
+    return {
+        "port": engine.port,
+        "ready_seconds": engine.ready_seconds,
+        "gateway": engine.gateway,
+        "base_image": base_reference(base),
+        "gateway_image": base_reference(family.gateway_base) if family.gateway_base else None,
+        "min_driver": base.min_driver,
+    }
 
 
 def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
@@ -139,6 +153,19 @@ def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, B
     return version, family.bases[version]
 
 
+def _check_known(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> None:
+    """Raises BadValue for a name that is none, Unsupported for what the engine knows on other cards only."""
+    for name, known in (("dtype", "dtypes"), ("kv_dtype", "kv_dtypes"), ("quantization", "online_quantizations")):
+        asked, here = getattr(order, name), tuple(getattr(family, known))
+        anywhere = dict.fromkeys(x for other in engine.families.values() for x in getattr(other, known))
+        flag = "--" + name.replace("_", "-")
+        if asked is not None and asked not in here:
+            one_of(flag, asked, here if asked not in anywhere and here else tuple(anywhere))
+            able = f"it takes {', '.join(here)} there" if here else "it takes none there"
+            message = f"{engine.title} takes no {flag} {asked} on {profile.card.title}; {able}"
+            raise Unsupported(message, f"leave {flag} out")
+
+
 def overhead_of(family: EngineFamily, version: str) -> Overhead:
     """The band of the newest version it holds from that is not newer than `version`."""
     held = [v for v in family.overheads if _numbers(v) <= _numbers(version)] or sorted(family.overheads, key=_numbers)[
@@ -166,11 +193,8 @@ def _utilization(order: Order, family: EngineFamily, profile: Profile) -> float:
     return found
 
 
-def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, tuple[str, ...]]:
-    row = max(
-        (b for b in family.batching if b.from_visible_gib <= profile.card.visible_gib),
-        key=lambda b: b.from_visible_gib,
-    )
+def _load(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> tuple[Load, tuple[str, ...]]:
+    row = _batching(order, profile, engine, family)
     sequences = _at_least(1, "--sequences", order.sequences, row.max_num_seqs)
     tokens = _at_least(1, "--batched-tokens", order.batched_tokens, max(row.max_num_batched_tokens, sequences))
     if tokens < sequences:
@@ -181,6 +205,30 @@ def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, t
     eager = family.eager if order.eager is None else order.eager
     load = Load(tokens, sequences, eager, profile.card.compute_capability or 0.0)
     return load, _load_because(order, row, tokens, sequences, eager)
+
+
+def _batching(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> Batching:
+    """The limits by the card's memory: ours, or those that the engine would take itself, stated all the same."""
+    asked, card = order.batching or "plan", profile.card
+    if asked not in _BATCHINGS:
+        near = nearest(asked, _BATCHINGS)
+        raise BadValue(f"--batching {asked!r} is none of {', '.join(_BATCHINGS)}", f"try --batching {near or 'plan'}")
+    if asked == "plan":
+        ours = [b for b in family.batching if b.from_visible_gib <= card.visible_gib]
+        return max(ours, key=lambda b: b.from_visible_gib)
+    able = card.compute_capability or 0.0
+    own = [
+        b for b in family.own_batching if b.from_visible_gib <= card.visible_gib and b.from_compute_capability <= able
+    ]
+    if not own:
+        message = f"{engine.title}'s own batch limits on {card.title} are not known"
+        raise Unsupported(message, "leave --batching out")
+    return Batching(
+        from_visible_gib=own[-1].from_visible_gib,
+        max_num_batched_tokens=own[-1].max_num_batched_tokens,
+        max_num_seqs=own[-1].max_num_seqs,
+        because=f"the engine's own, {own[-1].because}",
+    )
 
 
 def _at_least(least: int, flag: str, asked: int | None, otherwise: int) -> int:
@@ -217,13 +265,19 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
     for argument in engine.arguments:
         if argument.families and decided["family"] not in argument.families:
             continue
-        value = decided[argument.field] if argument.field else argument.value
+        value = _field(decided, argument.field) if argument.field else argument.value
         if value is None or value is False or value == "":
             continue
         found.append(argument.flag)
         if not argument.switch:
             found.append(f"{value:g}" if isinstance(value, float) else str(value))
     return tuple(found)
+
+
+def _field(decided: dict[str, Any], name: str) -> Any:
+    """A decision by its name; `gateway.socket` is one inside another."""
+    outer, _, inner = name.partition(".")
+    return getattr(decided[outer], inner) if inner else decided[outer]
 
 
 # --- context -------------------------------------------------------------------------------------------
@@ -243,7 +297,7 @@ def _wanted_context(order: Order, model: Model) -> int:
     if order.context > longest:
         raise BadValue(
             f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
-            f"try --context {longest}",
+            f"leave --context out, for the longest that fits; at most it is {longest}",
         )
     return order.context
 
@@ -279,7 +333,4 @@ def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int)
             f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
             f" {wanted} are asked; {where}"
         )
-    hint = "see what it fits: invoke profiles"
-    if not lacks and layout.tokens.low >= _SHORTEST_CONTEXT:
-        hint = f"try --context {layout.tokens.low // _CONTEXT_STEP * _CONTEXT_STEP or layout.tokens.low}"
-    return DoesNotFit(message, hint)
+    return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones

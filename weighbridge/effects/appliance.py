@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +17,12 @@ from docker.models.containers import Container
 from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
 from weighbridge.effects.base import ensure_base
-from weighbridge.effects.chat import wait_ready
-from weighbridge.effects.docker import Host, must_live
+from weighbridge.effects.chat import HEALTH, wait_ready
+from weighbridge.effects.docker import Host, must_live, url_of
+from weighbridge.effects.figures import reconciled
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
-from weighbridge.errors import HostError, NotReady, WeighbridgeError
+from weighbridge.errors import Ended, HostError, NotReady, WeighbridgeError
 from weighbridge.facts import Value
 from weighbridge.render import render_image
 from weighbridge.runspec import LABEL, image_tag
@@ -30,6 +31,8 @@ from weighbridge.types import Plan, Recipe, Reconciliation, RunSpec
 Say = Callable[[str], None]
 _PROGRESS_EVERY_SECONDS = 5.0
 _TAIL_LINES = 60
+_STARTING_SECONDS = 10  # between a container's creation and its start
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _CONTEXT = "image"  # beneath the folder that is marked as ours, so that the mark is not sent to the builder
 
 
@@ -68,6 +71,8 @@ def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) 
     if host.find(recipe.digest) is not None:
         return Built(tag, recipe.digest, False, time.monotonic() - started)
     links = {}
+    if recipe.gateway_base:
+        ensure_base(recipe.gateway_base, mirror=folders.mirror, say=say)
     if recipe.lock and recipe.python:
         ensure_base(recipe.base, mirror=folders.mirror, say=say)
         lock = catalog.engine_file(plan.engine, recipe.lock)
@@ -102,41 +107,65 @@ def run(
 
     `baked`: the spec's image has all in it and is here.
     """
-    url = f"http://{spec.host_address}:{spec.host_port}"
     engine = catalog.engine(plan.engine)
     running = host.same(spec)
     if running is not None:
-        url = f"http://{spec.host_address}:{running.labels[f'{LABEL}.port']}"
-        _wait(running, engine, host, folders, say, url)
-        return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
-    host.check_free(spec.name)
-    probe.check_port(spec.host_address, spec.host_port)
-    if not baked:
-        build(plan, catalog, host, folders, say)
-    seconds = _start(spec, engine, host, folders, say, url)
-    memory = host.reconcile(host.container(spec.name), plan, engine)
-    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
-
-
-def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
-    """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
+        return _join(running, spec, engine, host, folders, say)
     try:
-        with terminated_like_interrupted():
-            container = host.run(spec)
+        host.check_free(spec.name)
+        probe.check_port(spec.host_address, spec.host_port)
+        if not baked:
+            build(plan, catalog, host, folders, say)
+        seconds = _start(spec, engine, host, folders, say)
+    except HostError:
+        running = _begun_elsewhere(spec, host)
+        if running is None:
+            raise
+        say(f"{spec.name} was started by another command at the same time")
+        return _join(running, spec, engine, host, folders, say)
+    container = host.container(spec.name)
+    memory, url = reconciled(host, container, plan, engine), f"{url_of(container)}/v1"
+    return Started(name=spec.name, url=url, image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
+
+
+def _join(running: Container, spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say) -> Started:
+    """Wait for one that runs just so already; whoever started it removes it when it fails."""
+    _wait(running, engine, host, folders, say)
+    return Started(name=spec.name, url=f"{url_of(running)}/v1", image=spec.image, ready_seconds=None)
+
+
+def _begun_elsewhere(spec: RunSpec, host: Host) -> Container | None:
+    """The same container, made by another command a moment ago: running now or within seconds."""
+    for _ in range(_STARTING_SECONDS * 5):
+        found = host.made_from(spec)
+        if found is None or found.status not in ("created", "running"):
+            return None
+        if found.status == "running":
+            return found
+        time.sleep(0.2)
+    return None
+
+
+def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say) -> float:
+    """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
+    token = uuid.uuid4().hex
+    try:
+        with ended_like_interrupted():
+            container = host.run(spec, token)
             say(f"started {spec.name}, waiting for the engine")
-            seconds = _wait(container, engine, host, folders, say, url)
+            seconds = _wait(container, engine, host, folders, say)
             host.keep_alive(container, spec)
             return seconds
     except (KeyboardInterrupt, WeighbridgeError):
-        _remove(spec, host, say)
+        _remove(spec, token, host, say)
         raise
 
 
-def _remove(spec: RunSpec, host: Host, say: Say) -> None:
+def _remove(spec: RunSpec, token: str, host: Host, say: Say) -> None:
     """What this start made, however far it came. What ended it is the error to show, even where this fails too."""
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}  # a second Ctrl-C waits
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, *_ENDING)}  # a second Ctrl-C waits
     try:
-        container = host.made_from(spec)
+        container = host.made_by(spec, token)
         if container is not None:
             say(f"removing {spec.name}")
             host.stop(container, 5)
@@ -147,12 +176,13 @@ def _remove(spec: RunSpec, host: Host, say: Say) -> None:
             signal.signal(number, handler)
 
 
-def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
+def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say) -> float:
     """Seconds until the engine answered. NotReady shows the end of its log, and where the whole of it is kept."""
     progress = _Progress(container, engine, host, say)
     alive = lambda: must_live(container)  # noqa: E731
     try:
-        return wait_ready(url, engine.health_path, seconds=engine.ready_seconds, alive=alive, progress=progress)
+        url, cert, seconds = url_of(container), host.certificate(container), engine.ready_seconds
+        return wait_ready(url, HEALTH, seconds=seconds, alive=alive, progress=progress, cert=cert)
     except NotReady as e:
         raise _with_log(e, container, host, folders) from None
 
@@ -173,15 +203,20 @@ def _with_log(error: NotReady, container: Container, host: Host, folders: Folder
 
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM is handled as Ctrl-C is, so that nothing is left behind."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def ended_like_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP are handled as Ctrl-C is, so that nothing is left behind; one that is ignored stays so."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    before = {n: signal.getsignal(n) for n in _ENDING if signal.getsignal(n) != signal.SIG_IGN}
     try:
+        for number in before:
+            signal.signal(number, end)
         yield
-    except SystemExit as e:
-        raise KeyboardInterrupt from e
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Progress:

@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import docker
@@ -21,13 +21,13 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
 
-from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
-from weighbridge.reconcile import read_reported, reconcile
-from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
-from weighbridge.types import Plan, Reconciliation, RunSpec
+from weighbridge.reach import asked_at
+from weighbridge.runspec import CACHE_VOLUME, KEYS, LABEL, TLS, api_body, restart_policy
+from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
+START = f"{LABEL}.start"  # whose start a container is: only that one may remove it again
 PLAN_FILE = "/opt/weighbridge/plan.json"
 _HELLO_SECONDS = 20
 _PATIENCE_SECONDS = 600
@@ -51,7 +51,11 @@ class Host:
     def __init__(self) -> None:
         with engine_trouble("no Docker engine answers", "start one: sudo systemctl start docker"):
             self.client = docker.from_env(timeout=_HELLO_SECONDS)
-            self.client.ping()
+            try:
+                self.client.ping()
+            except _TROUBLE:
+                self.client.close()
+                raise
             self.client.api.timeout = _PATIENCE_SECONDS
 
     # --- images
@@ -132,11 +136,15 @@ class Host:
 
     # --- containers
 
-    def run(self, spec: RunSpec) -> Container:
-        """Start the container. A name or an image that is taken or missing is a two-line error."""
+    def run(self, spec: RunSpec, token: str = "") -> Container:
+        """Start the container. A name or an image that is taken or missing is a two-line error.
+
+        `token` tells this start from another one of the same container: see made_by().
+        """
         self.check_free(spec.name)
         api: Any = self.client.api  # its stubs leave this call out
         body = api_body(spec)
+        body["Labels"] = {**body["Labels"], START: token}
         # Until it is ready a death is final: its log and exit code are what the person needs.
         body["HostConfig"]["RestartPolicy"] = {"Name": "no"}
         with engine_trouble(f"Docker did not start {spec.name}"):
@@ -165,6 +173,11 @@ class Host:
         label = f"{LABEL}.spec"
         return found if found is not None and found.labels.get(label) == spec.labels[label] else None
 
+    def made_by(self, spec: RunSpec, token: str) -> Container | None:
+        """The container under this name, when this very start made it."""
+        found = self._get(spec.name)
+        return found if found is not None and found.labels.get(START) == token else None
+
     def same(self, spec: RunSpec) -> Container | None:
         """The one that runs so already."""
         found = self.made_from(spec)
@@ -189,9 +202,6 @@ class Host:
         with engine_trouble("the Docker engine does not list its containers"):
             return self.client.containers.list(all=True, filters={"label": f"{LABEL}.name"}, ignore_removed=True)
 
-    def describe(self) -> list[Running]:
-        return [_describe(c) for c in self.appliances()]
-
     def container(self, name: str | None) -> Container:
         """The appliance of this name; without one, the only one there is."""
         found = {c.labels[f"{LABEL}.name"]: c for c in self.appliances()}
@@ -207,11 +217,29 @@ class Host:
         hint = f"did you mean --name {near}?" if near else f"name one: --name {' | '.join(sorted(found))}"
         raise UnknownName(f"no appliance called {name!r}" if name else f"{len(found)} appliances are here", hint)
 
-    def stop(self, container: Container, seconds: int) -> None:
-        """Stop and remove: running requests get `seconds` to end."""
+    def key_file(self, container: Container) -> Path:
+        """Where this host keeps the hashes that the container reads. Raises HostError when it has none."""
+        return self._mounted(container, "WEIGHBRIDGE_KEYS", KEYS)
+
+    def certificate(self, container: Container) -> Path | None:
+        """The certificate it serves with; None when it speaks plain HTTP."""
+        return (
+            self._mounted(container, "WEIGHBRIDGE_TLS_CERT", TLS) if _said(container, "WEIGHBRIDGE_TLS_CERT") else None
+        )
+
+    def _mounted(self, container: Container, variable: str, target: str) -> Path:
+        name = PurePath(_said(container, variable)).name
+        source = next((m["Source"] for m in container.attrs.get("Mounts", []) if m["Destination"] == target), None)
+        if source is None or not name:
+            hint = f"invoke stop --name {container.name}, then invoke run"
+            raise HostError(f"{container.name} was started without {target}", hint)
+        return Path(source) / name
+
+    def stop(self, container: Container, seconds: int | None) -> None:
+        """Stop and remove: running requests get `seconds` to end, or as many as it was started with."""
         with engine_trouble(f"{container.name} does not stop", f"docker rm -f {container.name}"):
             try:
-                container.stop(timeout=seconds)
+                container.stop(**({} if seconds is None else {"timeout": seconds}))
                 container.remove(force=True)
             except NotFound:
                 return
@@ -221,27 +249,26 @@ class Host:
         with engine_trouble(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build"):
             stream, _ = container.get_archive(PLAN_FILE)
             content = b"".join(stream)
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            member = tar.extractfile("plan.json")
-            assert member is not None
-            try:
-                return msgspec.json.decode(member.read(), type=Plan)
-            except msgspec.MsgspecError as e:
-                message = f"{container.name} was built by another version of Weighbridge: {e}"
-                raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                member = tar.extractfile("plan.json")
+                return msgspec.json.decode(member.read() if member else b"", type=Plan)
+        except (tarfile.TarError, KeyError) as e:
+            message = f"{container.name} holds no whole {PLAN_FILE}: {_short(e)}"
+            raise HostError(message, "build it again: invoke build") from None
+        except msgspec.MsgspecError as e:
+            message = f"{container.name} was built by another version of Weighbridge: {e}"
+            raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
 
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
         with engine_trouble(f"the log of {container.name} cannot be read", "invoke status"):
+            container.reload()  # what fails here leaves no stream open
             for chunk in container.logs(stream=True, follow=follow, tail="all" if tail is None else tail):
                 *whole, pending = (pending + chunk).split(b"\n")
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
         if pending:
             yield pending.decode(errors="replace")
-
-    def reconcile(self, container: Container, plan: Plan, engine: Engine) -> Reconciliation:
-        """The plan beside what the engine says of its memory in its log."""
-        return reconcile(plan, read_reported(self.logs(container), engine.reported))
 
     def memory_gib(self, container: Container) -> float | None:
         """What the container uses now, page cache left out; None when the engine does not say."""
@@ -280,16 +307,27 @@ def must_live(container: Container) -> None:
     )
 
 
-def _describe(container: Container) -> Running:
+def describe(container: Container) -> Running:
     labels = container.labels
-    ports = container.attrs["NetworkSettings"]["Ports"] or {}
-    bound = next((b[0] for b in ports.values() if b), None)
-    url = f"http://{bound['HostIp']}:{bound['HostPort']}" if bound else ""
+    url = url_of(container) if f"{LABEL}.port" in labels else ""
     started = str(container.attrs["State"].get("StartedAt", ""))[:19]
     return Running(
         name=labels[f"{LABEL}.name"], state=container.status, model=labels.get(f"{LABEL}.model", ""),
         profile=labels.get(f"{LABEL}.profile", ""), url=url, since=started,
     )  # fmt: skip
+
+
+def _said(container: Container, variable: str) -> str:
+    """A variable of the container's environment; empty when it is not there."""
+    rows: dict[str, str] = dict(row.partition("=")[::2] for row in container.attrs["Config"].get("Env") or [])
+    return rows.get(variable, "")
+
+
+def url_of(container: Container) -> str:
+    """Where this machine asks it: the port it was told to publish."""
+    address = container.labels.get(f"{LABEL}.address", "127.0.0.1")
+    scheme = "https" if _said(container, "WEIGHBRIDGE_TLS_CERT") else "http"
+    return f"{scheme}://{asked_at(address)}:{container.labels[f'{LABEL}.port']}"
 
 
 def _has_buildx() -> bool:

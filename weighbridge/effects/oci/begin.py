@@ -13,7 +13,7 @@ from docker.errors import ImageNotFound
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance
-from weighbridge.effects.appliance import Folders, Say, terminated_like_interrupted
+from weighbridge.effects.appliance import Folders, Say, ended_like_interrupted
 from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.effects.oci.bake import Baked, Work, bake, cache_of, jobs_of
 from weighbridge.effects.oci.daemon import DockerSink
@@ -82,7 +82,7 @@ def _number(flag: str, text: str) -> float:
 def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted: Wanted, say: Say) -> Baked:
     """Build what is missing, then bake. Raises WeighbridgeError."""
     host, cache = Host(), cache_of(folders.cache)
-    with closing(Digests(cache)) as digests, terminated_like_interrupted():
+    with closing(Digests(cache)) as digests, ended_like_interrupted():
         model = ModelFolder(weights, plan.model_path, plan.model, digests)
         cut(model.files, wanted.most_gib)  # a file that no layer holds is refused before anything is built
         built = appliance.build(plan, catalog, host, folders, say)
