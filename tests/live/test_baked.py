@@ -54,17 +54,20 @@ def test_baked_again_nothing_is_read_and_the_engine_gets_nothing(baked: dict[str
 def test_the_line_has_no_mount_of_weights() -> None:
     line = answer("run", "--baked", "--print", "docker", "--name", NAME, "--port", "0")["text"]
     assert "weighbridge-baked/" in line
-    assert "type=bind" not in line
+    assert "target=/models" not in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="enters the container's network, which only root may")
-def test_without_a_network_it_answers_every_question(baked: dict[str, Any]) -> None:
+def test_without_a_network_it_answers_every_question(baked: dict[str, Any], tmp_path: Path) -> None:
     """The printed line with `--network none` in place of the port; asked from inside the container's own network."""
     engine = docker.from_env()
     for old in engine.containers.list(all=True, filters={"name": f"^{NAME}$"}):
         old.remove(force=True)
-    port = answer("run", "--baked", "--dry-run", "--name", NAME, "--port", "0")["run"]["container_port"]
-    line = answer("run", "--baked", "--print", "docker", "--name", NAME, "--port", str(port))["text"]
+    keys, key = str(tmp_path / "keys" / "keys"), str(tmp_path / "key")
+    answer("keys", "add", "--keys", keys, "--key-name", "test", "--key-file", key)
+    flags = ("--baked", "--name", NAME, "--keys", keys)
+    port = answer("run", "--dry-run", "--port", "0", *flags)["run"]["container_port"]
+    line = answer("run", "--print", "docker", "--port", str(port), *flags)["text"]
     words = shlex.split(line.replace("\\\n", " "))
     published = words.index("--publish")
     words[published : published + 2] = ["--network", "none"]
@@ -78,7 +81,7 @@ def test_without_a_network_it_answers_every_question(baked: dict[str, Any]) -> N
             if subprocess.run([*enter, sys.executable, "-c", ask], capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(2)
-        report = answer("smoke", "--name", NAME, enter=enter)
+        report = answer("smoke", "--name", NAME, "--key-file", key, enter=enter)
         assert {c["id"]: c["detail"] for c in report["checks"] if not c["ok"]} == {}
         inside: Any = container.exec_run(["cat", "/models/weighbridge-demo/weighbridge.lock.json"]).output
         assert {f["path"] for f in json.loads(inside)["files"]} >= {"config.json", "model.safetensors"}
