@@ -74,13 +74,14 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if is_open(it.reach):
         say(f"warning: on {it.reach.address} keys and answers travel in the clear; --tls self-signed ends that")
     probe.check_cards(it.catalog.profile(it.plan.profile))
+    spec = it.spec  # a baked image that is not here is refused before keys are made
     if not values["baked"]:
         check_weights(it.weights)
         check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
-    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
+    result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
     show(result, lambda: started_text(result), json)
 
 
