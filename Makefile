@@ -50,6 +50,12 @@ demo-model: setup ## train the demo model again (minutes, CPU)
 calibrate: develop ## fit the overhead band to the rows in tests/calibration/rows; writes docs/planner.md
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
+SIZES ?= 1
+ROUNDS ?= 3
+.PHONY: bench-bake
+bench-bake: develop docker ## measure bakes against docker build, buildah and a raw copy; writes docs/bake.md (SIZES="1 4 16")
+	PYTHONPATH=.:tests $(BIN)/python -m bench.bake --gib $(SIZES) --rounds $(ROUNDS) $(if $(ROUTES),--routes $(ROUTES))
+
 .PHONY: docs
 docs: develop ## the pages that are made: docs/fit.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py

@@ -1,5 +1,6 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.verbs.bake import bake
 from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.keys import keys
@@ -8,6 +9,7 @@ from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, stat
 from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
+    "bake",
     "build",
     "calibrate",
     "clean",

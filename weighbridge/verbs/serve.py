@@ -45,7 +45,13 @@ def build(json: bool, dry_run: bool, **values: Any) -> None:
     show({"image": built.tag, "built": built.new, "seconds": round(built.seconds, 2)}, lambda: words, json)
 
 
-@verb(ORDER, RUN, {"print": (None, "print the line for docker or podman, or compose, and run nothing")}, DRY, JSON)
+HOW: Flags = {
+    "print": (None, "print the line for docker or podman, or compose, and run nothing"),
+    "baked": (False, "from the image with the weights inside, made by: invoke bake --to docker"),
+}
+
+
+@verb(ORDER, RUN, HOW, DRY, JSON)
 def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
@@ -68,12 +74,14 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if is_open(it.reach):
         say(f"warning: on {it.reach.address} keys and answers travel in the clear; --tls self-signed ends that")
     probe.check_cards(it.catalog.profile(it.plan.profile))
-    check_weights(it.weights, None if values["weights"] else it.plan.model)
-    check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    spec = it.spec  # a baked image that is not here is refused before keys are made
+    if not values["baked"]:
+        check_weights(it.weights, None if values["weights"] else it.plan.model)
+        check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
-    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
+    result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
     show(result, lambda: started_text(result), json)
 
 
