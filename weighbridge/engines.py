@@ -116,6 +116,13 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     because: str
 
 
+class Phase(Value, frozen=True, kw_only=True):
+    """One phase of an engine's start, which ends with a line of its log that matches `until`."""
+
+    name: str
+    until: str
+
+
 class Engine(Value, frozen=True, kw_only=True):
     """A serving engine: images/<id>/engine.yaml. Never means Docker."""
 
@@ -128,4 +135,5 @@ class Engine(Value, frozen=True, kw_only=True):
     arguments: tuple[Argument, ...]
     progress: dict[str, str]
     reported: dict[str, str]
+    startup: tuple[Phase, ...] = ()
     sources: tuple[str, ...] = ()
