@@ -1,4 +1,4 @@
-"""On a machine with cards: starts prepared servers one after another, times each start, and asks the engine's own benchmark.
+"""On a machine with cards: starts prepared servers in turn, times each start, asks the engine's own benchmark.
 
     python drive.py PREPARED RESULTS [--deadline SECONDS] [id …]
 

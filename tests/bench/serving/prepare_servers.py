@@ -1,6 +1,6 @@
 """What drive.py needs, from runs.yaml: our plan's rendered entrypoint, or a pasted command translated to the engine.
 
-PYTHONPATH=. python tests/bench/serving/prepare.py RUNS.yaml OUT
+PYTHONPATH=.:tests python tests/bench/serving/prepare_servers.py RUNS.yaml OUT
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.calibration.prepare import prepare as prepare_plan
+from calibration.prepare import prepare as prepare_plan
 
 from weighbridge.catalog import Catalog
 
