@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from invoke.collection import Collection
+from invoke.program import Program
 
+import tasks
 from weighbridge.catalog import Catalog
 
 
@@ -35,3 +41,31 @@ def _plain_environment(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
     return Catalog()
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`inv(...)` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Said:
+        program = Program(namespace=Collection.from_module(tasks), version="0")
+        code = 0
+        try:
+            program.run(["inv", *words], exit=False)
+        except SystemExit as e:
+            code = int(e.code or 0)
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import re
+import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +20,11 @@ import pytest
 from support import plan_for, spec_of
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects import appliance, docker, probe
+from weighbridge.effects import appliance, docker, figures, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
-from weighbridge.errors import HostError, NotReady
+from weighbridge.errors import Ended, HostError, NotReady
 from weighbridge.types import Plan, RunSpec
 
 LOG = [f"line {i}" for i in range(100)] + ["ValueError: no such kind"]
@@ -232,6 +236,56 @@ def test_a_container_that_somebody_removed_is_two_lines(daemon: Daemon, host: Ho
     )  # fmt: skip
 
 
+def test_one_that_began_at_the_same_moment_is_joined(
+    daemon: Daemon, host: Host, start: Start, catalog: Catalog, server: ThreadingHTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Another command makes the container between our look and our own start: it is waited for, and left alone."""
+    labels = {**start.spec.labels, "io.weighbridge.port": str(server.server_address[1]), docker.START: "another"}
+    monkeypatch.setattr(appliance, "build", lambda *_: daemon.containers.update(mine=daemon.made("mine", labels)))
+    daemon.health = 200
+    assert run(start, host, catalog).ready_seconds is None
+    assert "mine" in daemon.containers
+
+
+def test_a_start_removes_only_what_it_made(daemon: Daemon, host: Host, start: Start) -> None:
+    host.run(start.spec, "ours")
+    appliance._remove(start.spec, "another", host, start.said.append)
+    assert "mine" in daemon.containers
+    appliance._remove(start.spec, "ours", host, start.said.append)
+    assert daemon.containers == {}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_as_an_interruption_does(number: signal.Signals, code: int) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Ended) as caught, appliance.ended_like_interrupted():
+            signal.raise_signal(number)
+        assert (caught.value.exit_code, signal.getsignal(number)) == (code, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN)
+        with appliance.ended_like_interrupted():
+            os.kill(os.getpid(), number)  # as under nohup
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_what_cannot_be_read_leaves_status_without_figures(
+    broken: bool, daemon: Daemon, host: Host, start: Start, catalog: Catalog
+) -> None:
+    """No plan in the image, a log without figures, no metrics at the port: the appliance is shown all the same."""
+    container = host.run(start.spec)
+    (seen,) = figures.appliances(host, catalog)
+    assert (seen.running.name, seen.running.state, seen.memory) == ("mine", "running", None)
+    engine = catalog.engine("vllm")
+    daemon.broken = broken
+    assert figures.reported_of(host, container, engine) == {}
+    assert figures.metrics_text("http://127.0.0.1:1", engine) is None
+    assert figures.reconciled(host, container, start.plan, engine).lines == ()
+    gc.collect()
+
+
 # --- the engine itself ---------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
@@ -244,7 +298,6 @@ CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
     "same": lambda host, _, spec: host.same(spec),
     "check_free": lambda host, _, spec: host.check_free("x"),
     "appliances": lambda host, _, spec: host.appliances(),
-    "describe": lambda host, _, spec: host.describe(),
     "container": lambda host, _, spec: host.container(None),
     "stop": lambda host, container, spec: host.stop(container, 1),
     "plan_of": lambda host, container, spec: host.plan_of(container),
@@ -262,6 +315,10 @@ def test_whatever_the_engine_refuses_is_two_lines(name: str, daemon: Daemon, hos
     assert "\n" not in caught.value.message
     assert caught.value.hint
     assert host.memory_gib(container) is None
+    del caught
+    with warnings.catch_warnings():  # the library drops the answer it had before the one that failed
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_an_engine_that_hangs_is_given_up(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

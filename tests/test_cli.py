@@ -10,47 +10,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from invoke.collection import Collection
-from invoke.program import Program
+from conftest import Said
 from support import ROOT
 
-import tasks
 from weighbridge.cli import NAME, ORDER, RUN
 from weighbridge.effects import appliance
 
 LLAMA = "deepseek-r1-distill-llama-70b"
-VERBS = ["build", "clean", "engines", "logs", "models", "plan", "profiles", "render", "run", "smoke", "status", "stop"]
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """`inv(...)` in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Said:
-        program = Program(namespace=Collection.from_module(tasks), version="0")
-        code = 0
-        try:
-            program.run(["inv", *words], exit=False)
-        except SystemExit as e:
-            code = int(e.code or 0)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+VERBS = [
+    "build",
+    "calibrate",
+    "clean",
+    "engines",
+    "logs",
+    "models",
+    "plan",
+    "profiles",
+    "render",
+    "run",
+    "smoke",
+    "status",
+    "stop",
+]
 
 
 def refused(said: Said) -> tuple[str, str]:
@@ -143,10 +127,10 @@ def test_a_model_by_its_config(inv: Any) -> None:
         (["--sequences", "0"], "--sequences 0 is less than 1", "--sequences 16"),
         (["--batched-tokens", "x"], "--batched-tokens 'x' is not a whole number", "--batched-tokens 8"),
         (["--tensor-parallel", "0"], "--tensor-parallel 0 is less than 1", "--tensor-parallel 1"),
-        (["--tensor-parallel", "2"], "2 x 1 x 1 = 2 cards; cpu has 1", "try --tensor-parallel 1"),
+        (["--tensor-parallel", "2"], "2 x 1 x 1 = 2 cards; cpu has 1", "--tensor-parallel 1"),
         (["--dtype", "bf16"], "--dtype 'bf16' is none of bfloat16", "--dtype"),
         (["--kv-dtype", "fp4"], "--kv-dtype 'fp4' is none of auto", "--kv-dtype takes: auto"),
-        (["--quantization", "fp8"], "this engine quantizes nothing", "leave --quantization out"),
+        (["--quantization", "fp8"], "vLLM takes no --quantization fp8 on CPU", "try invoke plan --profile cpu"),
         (["--eager", "--compiled"], "--eager and --compiled are opposites", "give one of them"),
     ],
 )
@@ -415,3 +399,12 @@ def test_the_package_works_away_from_its_repository(package: Path, tmp_path: Pat
     assert "a100-80g" in call("profiles")
     assert f"source={package}/weighbridge/_data/models/" in call("run", "--print", "docker"), "the weights travel along"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/golden/*/error.json")), ids=lambda p: p.parent.name)
+def test_every_line_that_a_refusal_offers_can_be_pasted(path: Path, inv: Any) -> None:
+    error = json.loads(path.read_text(encoding="utf-8"))
+    lines = [a["command"] for a in error["alternatives"]]
+    assert error["hint"] == f"try {lines[0]}"
+    for line in lines:
+        assert inv(*shlex.split(line)[1:]).code == 0, line

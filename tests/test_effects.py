@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import os
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -162,9 +163,41 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "x").stat().st_mode & 0o777 == 0o600
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept").touch()
-    with pytest.raises(HostError, match=str(tmp_path / "folder")):
+    with pytest.raises(BadValue, match="folder: is a folder, not a file"):
         disk.write_file(tmp_path / "folder", "1")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "new"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for text in ("1", "2"):
+        disk.write_folder(tmp_path / "link", {"a": File(text=text)})
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a").read_text(encoding="utf-8") == "2"
+    (tmp_path / "page").symlink_to("real/b")
+    disk.write_file(tmp_path / "page", "3")
+    assert (tmp_path / "page").is_symlink()
+    assert (tmp_path / "real" / "b").read_text(encoding="utf-8") == "3"
+    (tmp_path / "ring").symlink_to("ring")
+    with pytest.raises(HostError):
+        disk.write_folder(tmp_path / "ring", {"a": File(text="1")})
+
+
+def test_a_file_where_a_folder_is_meant_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    with pytest.raises(BadValue) as caught:
+        disk.write_folder(tmp_path / "notes", {"a": File(text="1")})
+    assert caught.value.message == f"{tmp_path / 'notes'}: is a file, not a folder"
+
+
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    disk.write_file(tmp_path / "pipe", "1")
+    assert os.read(reader, 9) == b"1"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 # --- ports ---------------------------------------------------------------------------------------------
@@ -288,7 +321,8 @@ def test_npu_cards_are_counted_in_their_table(
         ("a100-80g", "NVIDIA A100-SXM4-80GB"), ("a100-80g", "NVIDIA A800-SXM4-80GB"),
         ("a100-40g", "NVIDIA A100-SXM4-40GB"), ("l40s-48g", "NVIDIA L40S"), ("l20-48g", "NVIDIA L20"),
         ("h20-96g", "NVIDIA H20"), ("h100-80g", "NVIDIA H100 80GB HBM3"), ("h200-141g", "NVIDIA H200"),
-        ("rtx4090-24g", "NVIDIA GeForce RTX 4090"), ("b200-180g", "NVIDIA B200"),
+        ("rtx4090-24g", "NVIDIA GeForce RTX 4090"), ("b200-180g", "NVIDIA B200"), ("t4-16g", "Tesla T4"),
+        ("a10-24g", "NVIDIA A10G"),
     ],
 )  # fmt: skip
 def test_a_card_is_found_by_what_its_driver_calls_it(
@@ -332,6 +366,16 @@ def test_a_folder_that_is_no_model_is_refused(files: dict[str, str] | None, mess
     with pytest.raises(BadFile) as caught:
         check_weights(folder)
     assert caught.value.message == f"{folder}: {message}"
+
+
+def test_a_hint_can_be_typed_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    with pytest.raises(BadFile) as caught:
+        check_weights(folder)
+    assert shlex.split(caught.value.hint) == ["cd", str(folder), "&&", "git", "lfs", "pull"]
 
 
 def shard(path: Path, size: int, header: bytes | None = None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support import ROOT, plan_for
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import Refused, UnknownName
+from weighbridge.errors import BadValue, Refused, UnknownName
 from weighbridge.fit import FITS, NARROW, NOT, fit_markdown, fit_text, models_for, profiles_for
 from weighbridge.types import Order
 
@@ -60,6 +62,33 @@ def test_the_page_has_a_row_for_each_profile(catalog: Catalog) -> None:
 def test_a_name_that_is_none_is_refused(catalog: Catalog) -> None:
     with pytest.raises(UnknownName):
         models_for(Order(profile="nothing"), catalog)
+
+
+def test_a_value_that_is_wrong_everywhere_is_refused(catalog: Catalog) -> None:
+    wrong: dict[str, Any] = {
+        "utilization": 7.0, "context": 10**8, "quantization": "x", "kv_dtype": "x", "dtype": "x", "sequences": 0,
+        "batching": "x",
+    }  # fmt: skip
+    for name, value in wrong.items():
+        with pytest.raises(BadValue):
+            profiles_for(Order(model="qwen3-8b", **{name: value}), catalog)
+        if name != "context":
+            with pytest.raises(BadValue):
+                models_for(Order(profile="cpu", **{name: value}), catalog)
+
+
+def test_what_some_cards_cannot_is_a_line_of_the_table(catalog: Catalog) -> None:
+    found = {f.profile: f for f in profiles_for(Order(model="qwen3-8b", kv_dtype="fp8"), catalog)}
+    assert found["h100-80g-x1"].verdict != NOT
+    assert "takes no --kv-dtype fp8" in found["cpu"].why
+    across = {f.model: f for f in models_for(Order(profile="h100-80g-x1", context=65536), catalog)}
+    assert "more than the 40960 tokens" in across["qwen3-8b"].why
+    assert across["deepseek-r1-distill-qwen-7b"].verdict != NOT
+
+
+def test_quantized_variants_are_weighed_too(catalog: Catalog) -> None:
+    found = {f.model: f.verdict for f in models_for(Order(profile="t4-16g-x1"), catalog)}
+    assert (found["deepseek-r1-distill-qwen-14b"], found["deepseek-r1-distill-qwen-14b-awq"]) == (NOT, NARROW)
 
 
 def test_the_page_that_is_committed_is_todays(catalog: Catalog) -> None:

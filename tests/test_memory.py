@@ -11,11 +11,12 @@ import pytest
 import yaml
 from support import ROOT
 
-from weighbridge import memory
+from weighbridge import listing, memory
 from weighbridge.catalog import Catalog, read_yaml
 from weighbridge.engines import Overhead
 from weighbridge.facts import Model, Shape
 from weighbridge.memory import GIB, Load, Split, kv_bytes_per_token, overhead_gib, stage_layers, weights_bytes
+from weighbridge.models import read_config
 
 MODELS = Catalog().model_ids()
 L70B, Q7B, Q15B, R1, Q06B = (
@@ -49,6 +50,33 @@ def test_weights_are_as_large_as_the_files(model_id: str, catalog: Catalog) -> N
 
 def test_every_model_has_a_figure_to_check() -> None:
     assert [m for m in MODELS if not checked(m).keys() & {"parameters", "weights_gib"}] == []
+
+
+QUANTIZED = yaml.safe_load((ROOT / "tests" / "calibration" / "quantized.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row", QUANTIZED, ids=lambda r: r["id"])
+def test_weights_in_four_bits_are_what_engines_reported(row: dict[str, Any], catalog: Catalog) -> None:
+    """Within 1 % of the engine's line, or of the files where the engine holds more of this shape in any precision."""
+    config = read_yaml(ROOT / "models" / f"{row['model']}.yaml")["config"]
+    shape = read_config({**config, "quantization_config": row["quantization_config"]}, row["id"], catalog.unsaid)
+    ours = weights_bytes(shape, Split(1, 1), 0, "float16", None) / GIB
+    assert ours == pytest.approx(row.get("files_gib", row["weights_gib"]), rel=0.01)
+    assert ours == pytest.approx(row["weights_gib"], rel=0.02)
+
+
+def test_a_variant_is_the_model_in_another_precision(catalog: Catalog) -> None:
+    for model_id in catalog.model_ids():
+        base = catalog.model(model_id)
+        for name in catalog.variants_of(model_id):
+            found = catalog.model(name)
+            assert found.repositories["huggingface"].lower() in {r.lower() for r in found.repositories.values()}
+            assert catalog.model(found.repositories["huggingface"]).id == name, "found by its repository's name"
+            assert found.shape.quantization is not None
+            same = {f: getattr(base.shape, f) for f in ("layers", "hidden_size", "heads", "kv_heads", "vocab_size")}
+            assert {f: getattr(found.shape, f) for f in same} == same
+            assert memory.parameters(found.shape) == memory.parameters(base.shape)
+            assert listing.weights_gib(found) < 0.6 * listing.weights_gib(base)
 
 
 FACTS = Path(os.environ.get("WEIGHBRIDGE_FACTS") or ROOT.parent / "shared" / "facts") / "kv_ground_truth.yaml"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,7 +51,8 @@ def test_latent_attention_experts_and_block_scales() -> None:
     assert found.mla is not None
     assert (found.mla.kv_lora_rank, found.mla.qk_rope_head_dim) == (512, 64)
     assert found.experts is not None
-    assert (found.experts.count, found.experts.shared, found.experts.first_dense_layers) == (256, 1, 3)
+    assert (found.experts.count, found.experts.first_dense_layers) == (256, 3)
+    assert found.experts.shared_intermediate_size == found.experts.intermediate_size, "one expert for every token"
     assert found.quantization is not None
     assert (found.quantization.bits, found.quantization.block) == (8, (128, 128))
 
@@ -80,6 +83,7 @@ def test_keys_have_defaults_and_other_names(changes: dict[str, Any], field: str,
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, "awq", 4),
         ({"quant_method": "gptq", "bits": 8}, "gptq", 8),
         ({"quant_method": "mxfp4"}, "mxfp4", 4.25),
+        ({"quant_method": "mxfp4", "bits": 4.25}, "mxfp4", 4.25),
         ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq", 4),  # one group: the whole row
     ],
 )
@@ -148,6 +152,14 @@ def test_a_size_that_cannot_be_is_named(key: str, value: object) -> None:
         ({"quantization_config": "fp8"}, "quantization_config is 'fp8'"),
         ({"quantization_config": {"quant_method": 8}}, "quant_method is 8"),
         ({"quantization_config": {"quant_method": "awq", "bits": "four"}}, "bits is 'four'"),
+        ({"quantization_config": {"quant_method": "awq", "bits": float("nan")}}, "bits is nan"),
+        ({"quantization_config": {"quant_method": "awq", "bits": -4}}, "bits is -4"),
+        ({"quantization_config": {"quant_method": "a\nb"}}, "quant_method is 'a\\nb'"),
+        ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [0, 0]}}, "weight_block_size is [0, 0]"),
+        ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128]}}, "weight_block_size is [128]"),
+        ({"quantization_config": {"quant_method": "fp8", "weight_block_size": "128"}}, "weight_block_size is '128'"),
+        ({"layer_types": "full_attention"}, "layer_types is 'full_attention'"),
+        ({"architectures": ["a\nb"]}, "no architectures"),
         ({"quantization_config": {"quant_method": "awq", "group_size": "many"}}, "group_size is 'many'"),
         ({"kv_lora_rank": 512}, "no qk_nope_head_dim"),
         ({"kv_lora_rank": "many"}, "kv_lora_rank is 'many'"),
@@ -217,7 +229,7 @@ def test_no_damage_raises_anything_but_a_refusal(
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 8, True, None),
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, 4, False, 128),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 8, False, None),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4, False, None),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4, False, 64),
         ({"quant_method": "compressed-tensors", "config_groups": {
             "group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": 128}}}}, 4, False, 128),
         ({"quant_method": "compressed-tensors", "config_groups": {
@@ -232,6 +244,33 @@ def test_how_a_checkpoint_stores_its_weights(
     found = shape(DENSE, quantization_config=stored).quantization
     assert found is not None
     assert (found.bits, found.floating, found.group_size) == (bits, floating, group_size)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    base=st.sampled_from([DENSE, R1, MOE]),
+    cut=st.floats(0, 1),
+    put=st.sampled_from(
+        [b"", b"NaN", b"-Infinity", b"9" * 5000, b"[" * 5000, b"\xff\xfe", b"1e999", b'"\\ud800"', b"null", b"{}", b"0"]
+    ),
+    keep=st.booleans(),
+    context=st.sampled_from([None, 4096]),
+)
+def test_no_damaged_file_raises_anything_but_a_refusal(
+    base: dict[str, Any], cut: float, put: bytes, keep: bool, context: int | None, catalog: Catalog, tmp_path: Path
+) -> None:
+    """Cut anywhere, or with something else put in there: a plan, or two lines."""
+    whole = json.dumps(base).encode()
+    at = round(cut * len(whole))
+    (tmp_path / "config.json").write_bytes(whole[:at] + put + (whole[at:] if keep else b""))
+    try:
+        model = catalog.model_from_config("damaged", tmp_path)
+        make_plan(Order(profile="h100-80g-x8", model="damaged", context=context), catalog, model)
+    except Refused as e:
+        lines = [e.message, e.hint]
+    else:
+        lines = ["planned"]
+    assert all(line and "\n" not in line for line in lines)
 
 
 def test_more_layers_than_any_model_has_are_damage() -> None:

@@ -74,13 +74,13 @@ def test_tensor_parallel_never_reaches_past_a_machine(catalog: Catalog) -> None:
     ("profile", "asked", "message", "hint"),
     [
         ("a100-80g-x8", {"tensor_parallel": 8}, "28 attention heads do not divide by tensor parallel 8",
-         "try --tensor-parallel 4"),
+         "--tensor-parallel 4"),
         ("a100-80g-x4", {"tensor_parallel": 4, "pipeline_parallel": 2}, "4 x 2 x 1 = 8 cards; a100-80g-x4 has 4",
-         "try --pipeline-parallel 1"),
+         "--tensor-parallel 4 --pipeline-parallel 1"),
         ("a100-80g-x4-n2", {"tensor_parallel": 7}, "tensor parallel 7 reaches past one machine of 4 cards",
-         "try --tensor-parallel 4"),
+         "--tensor-parallel 4"),
         ("a100-80g-x4", {"data_parallel": 5}, "1 x 1 x 5 = 5 cards; a100-80g-x4 has 4",
-         "try --data-parallel 4"),
+         "--data-parallel 4"),
     ],
 )  # fmt: skip
 def test_what_is_asked_and_cannot_be(
@@ -89,7 +89,23 @@ def test_what_is_asked_and_cannot_be(
     with pytest.raises(Unsupported) as caught:
         plan_for(catalog, profile, R1D + "qwen-7b", **asked)
     assert caught.value.message.endswith(message)
-    assert caught.value.hint == hint
+    assert caught.value.hint == f"try invoke plan --profile {profile} --model {R1D}qwen-7b {hint}"
+
+
+def test_a_cut_that_would_not_fit_is_no_hint(catalog: Catalog) -> None:
+    """Half the cards would divide the model, and not hold it."""
+    with pytest.raises(Unsupported) as caught:
+        plan_for(catalog, "a100-80g-x8", R1D + "llama-70b", tensor_parallel=8, pipeline_parallel=2)
+    assert caught.value.alternatives[0]["change"] == "--pipeline-parallel 1"
+    with pytest.raises(Unsupported) as caught:
+        plan_for(catalog, "l40s-48g-x4", R1D + "llama-70b", tensor_parallel=3)
+    assert caught.value.alternatives[0]["change"] == "--tensor-parallel 2", "one card does not hold it, 2 x 2 do"
+
+
+def test_replicas_of_experts_are_refused_with_what_can_be(catalog: Catalog) -> None:
+    with pytest.raises(Unsupported) as caught:
+        plan_for(catalog, "h200-141g-x8", "qwen3-30b-a3b", data_parallel=2)
+    assert caught.value.hint.endswith("--data-parallel 1")
 
 
 def test_what_is_asked_and_can_be_is_done(catalog: Catalog) -> None:

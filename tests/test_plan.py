@@ -125,6 +125,33 @@ def test_batches_grow_with_the_card(catalog: Catalog) -> None:
     assert (small.max_num_batched_tokens, large.max_num_batched_tokens) == (2048, 8192)
 
 
+@pytest.mark.parametrize(
+    ("profile", "tokens", "sequences"),
+    [
+        ("h100-80g-x1", 8192, 1024), ("a100-80g-x1", 2048, 256), ("l40s-48g-x1", 2048, 256), ("cpu", 2048, 128),
+        ("b200-180g-x1", 16384, 1024), ("h20-96g-x1", 8192, 1024),
+    ],
+)  # fmt: skip
+def test_the_engines_own_batch_limits_are_stated_too(
+    profile: str, tokens: int, sequences: int, catalog: Catalog
+) -> None:
+    found = plan_for(catalog, profile, "qwen3-0.6b", batching="engine")
+    assert (found.max_num_batched_tokens, found.max_num_seqs) == (tokens, sequences)
+    assert value_of(found, "--max-num-seqs") == str(sequences)
+    assert any("the engine's own, its default" in line for line in found.because)
+    asked = plan_for(catalog, profile, "qwen3-0.6b", batching="engine", sequences=8)
+    assert (asked.max_num_batched_tokens, asked.max_num_seqs) == (tokens, 8)
+    assert plan_for(catalog, profile, "qwen3-0.6b", batching="plan") == plan_for(catalog, profile, "qwen3-0.6b")
+
+
+def test_batch_limits_that_nobody_knows_are_refused(catalog: Catalog) -> None:
+    with pytest.raises(Unsupported, match="own batch limits on Huawei Ascend"):
+        plan_for(catalog, "910b-64g-x1", "qwen3-8b", batching="engine")
+    with pytest.raises(BadValue, match="--batching 'engin' is none of plan, engine") as caught:
+        plan_for(catalog, "cpu", "qwen3-0.6b", batching="engin")
+    assert caught.value.hint == "try --batching engine"
+
+
 # --- names ---------------------------------------------------------------------------------------------
 
 
@@ -169,9 +196,9 @@ def test_our_base_is_named_by_what_it_is_made_of() -> None:
     [
         ("a100-80g-x8", "deepseek-r1", {}, DoesNotFit, "needs 79.29 GiB of weights", "a100-80g-x8-n2"),
         ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "a100-80g-x8-n2"),
-        ("rtx4090-24g-x1", R1D + "qwen-14b", {}, DoesNotFit, "27.51 GiB of weights", "--profile rtx4090-24g-x2"),
+        ("rtx4090-24g-x1", R1D + "qwen-14b", {}, DoesNotFit, "27.51 GiB of weights", "--quantization fp8"),
         ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072}, DoesNotFit, "131072 are asked", "invoke plan"),
-        ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a fp8 checkpoint does not load", "invoke profiles"),
+        ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a fp8 checkpoint does not load", "invoke plan"),
         ("cpu", "qwen3-0.6b", {"context": 50000}, BadValue, "--context 50000 is more than the 40960", "40960"),
         ("cpu", "qwen3-0.6b", {"context": 0}, BadValue, "--context 0 is not a number of tokens", "--context 40960"),
         ("cpu", "qwen3-0.6b", {"utilization": 1.5}, BadValue, "--utilization 1.5 is not a share", "0.9"),
@@ -200,16 +227,27 @@ def test_a_refusal_says_the_numbers_and_what_to_type(
 
 @pytest.mark.parametrize(
     ("profile", "model", "asked"),
-    [("a100-80g-x8", "deepseek-r1", {}), ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072})],
+    [
+        ("a100-80g-x8", "deepseek-r1", {}),
+        ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072}),
+        ("910b-64g-x8", "deepseek-r1", {}),
+        ("a100-80g-x1", R1D + "llama-70b", {"kv_dtype": "fp8"}),
+        ("cpu", R1D + "qwen-7b", {"kv_dtype": "fp8", "dtype": "float16"}),
+        ("l40s-48g-x4", R1D + "llama-70b", {"tensor_parallel": 3, "context": 16384}),
+        ("h200-141g-x8", "qwen3-30b-a3b", {"data_parallel": 4}),
+        ("rtx4090-24g-x1", "qwen3-32b", {}),
+        ("t4-16g-x1", R1D + "qwen-14b", {}),
+    ],
 )
 def test_every_alternative_fits_when_it_is_typed(
     profile: str, model: str, asked: dict[str, Any], catalog: Catalog
 ) -> None:
-    with pytest.raises(DoesNotFit) as caught:
+    with pytest.raises((DoesNotFit, Unsupported)) as caught:
         plan_for(catalog, profile, model, **asked)
     found = caught.value.alternatives
     assert 1 <= len(found) <= 5
     assert caught.value.hint == f"try {found[0]['command']}"
+    assert len({a["command"] for a in found}) == len(found)
     for alternative in found:
         assert alternative.keys() == {"command", "change", "holds"}
         again = make_plan(order_of(alternative["command"]), catalog)

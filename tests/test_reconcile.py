@@ -6,7 +6,7 @@ import pytest
 from support import plan_for
 
 from weighbridge.catalog import Catalog
-from weighbridge.reconcile import read_reported, reconcile
+from weighbridge.reconcile import read_metrics, read_reported, reconcile
 from weighbridge.report import reconciliation_text
 from weighbridge.types import Reconciliation
 
@@ -61,6 +61,34 @@ def test_a_promise_that_was_broken_says_by_how_much(catalog: Catalog, patterns: 
     found = run_of_32b(catalog, patterns, CUDA.replace("40,704", "35,000"))
     assert found.missing_share == pytest.approx(0.116, abs=0.01)
     assert "fewer tokens of KV cache than were promised" in reconciliation_text(found)
+
+
+NEW = (
+    'vllm:cache_config_info{block_size="128",cache_dtype="auto",engine="0",kv_cache_max_concurrency="512.0",'
+    'kv_cache_size_tokens="1048576",num_gpu_blocks="8192",sliding_window="None"} 1.0'
+)
+OLD = (
+    "# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig\n"
+    'vllm:cache_config_info{block_size="16",cache_dtype="auto",note="a \\"b\\"",num_gpu_blocks="2544"} 1.0\n'
+    'vllm:num_requests_running{engine="0"} 0.0\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (NEW, {"kv_tokens": 1048576, "concurrency": 512}),
+        (OLD, {"kv_tokens": 2544 * 16}),
+        (OLD + NEW, {"kv_tokens": 2544 * 16, "concurrency": 512}),  # of several engines the least
+        (OLD.replace("2544", "None"), {}),
+        ("vllm:cache_config_info{} 1.0", {}),
+        ("<html>404</html>", {}),
+        ("", {}),
+    ],
+)
+def test_the_metrics_say_the_same_as_the_log(text: str, expected: dict[str, float], catalog: Catalog) -> None:
+    """The first is what vLLM 0.32 on a CPU answered, shortened; blocks alone are what older ones give."""
+    assert read_metrics(text, catalog.engine("vllm").metrics) == expected
 
 
 def test_a_log_without_figures(catalog: Catalog, patterns: dict[str, str]) -> None:

@@ -6,13 +6,14 @@ import re
 import shlex
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from support import cases, plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.listing import engines_text, models_json, models_text, profiles_json, profiles_text
-from weighbridge.report import _BAR_WIDTH, plan_text, smoke_junit, smoke_text, table
-from weighbridge.types import Check, SmokeReport
+from weighbridge.report import _BAR_WIDTH, plan_text, short_words, smoke_junit, smoke_text, table
+from weighbridge.types import Check, Line, Reconciliation, SmokeReport
 
 GOOD = Check(id="chat", ok=True, seconds=1.25, detail="'?' -> 'Paris'")
 BAD = Check(id="stream", ok=False, seconds=0.5, detail='<wrong> & "quoted" \x1b[31m')
@@ -91,12 +92,36 @@ def test_junit_is_xml_whatever_an_engine_answers() -> None:
 # --- listings ------------------------------------------------------------------------------------------
 
 
+def memory_of(reported: float) -> Reconciliation:
+    line = Line(name="KV cache tokens", low=1000, high=1200, reported=reported)
+    return Reconciliation(lines=(line,), missing_share=line.short)
+
+
+@pytest.mark.parametrize(
+    ("reported", "tolerated", "failures", "words"),
+    [
+        (1100.0, 0.05, "0", "1,000 promised, 1100.00 reported: kept"),
+        (900.0, None, "0", "short by 10.0%"),
+        (900.0, 0.05, "1", "short by 10.0%"),
+    ],
+)
+def test_the_memory_is_in_the_junit_report(reported: float, tolerated: float | None, failures: str, words: str) -> None:
+    made = msgspec.structs.replace(report(GOOD), memory=memory_of(reported))
+    suite = ElementTree.fromstring(smoke_junit(made, tolerated=tolerated))  # noqa: S314  our own text
+    assert (suite.get("tests"), suite.get("failures")) == ("2", failures)
+    values = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert values["KV cache tokens: reported"] == f"{reported:g}"
+    assert words.split(",")[0] in short_words(made.memory)
+    assert short_words(made.memory).endswith(words.split(": ")[-1])
+    assert short_words(None) == "-"
+
+
 def test_listings_hold_every_name(catalog: Catalog) -> None:
     assert all(c in profiles_text(catalog) for c in catalog.card_ids())
     assert all(m in models_text(catalog) for m in catalog.model_ids())
     assert all(e in engines_text(catalog) for e in catalog.engine_ids())
     assert [p["id"] for p in profiles_json(catalog)] == catalog.card_ids()
-    assert [m["id"] for m in models_json(catalog)] == catalog.model_ids()
+    assert set(catalog.model_ids()) < {m["id"] for m in models_json(catalog)}, "and the variants of some"
 
 
 def test_every_profile_that_is_listed_can_be_planned_for(catalog: Catalog) -> None:

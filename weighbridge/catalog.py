@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from weighbridge.engines import Engine, OverheadFile
-from weighbridge.errors import BadFile, Unsupported, nearest, unknown
+from weighbridge.errors import BadFile, UnknownName, Unsupported, nearest, unknown
 from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
 from weighbridge.models import read_config
 
@@ -219,14 +219,34 @@ class Catalog:
         return found
 
     def model(self, name: str) -> Model:
-        """A known model by id, alias or repository name."""
-        path = self._named("models", name, ".yaml") or self._file("models", f"{self._model_id(name)}.yaml")
-        assert path is not None
-        return self._read_model(path)
+        """A known model by id, alias or repository name; or a variant that a model's file names."""
+        path = self._named("models", name, ".yaml")
+        model_id = path.stem if path else self._model_id(name)
+        file = self._model_file(path.stem) if path else self._known_models[model_id]
+        return file.to_model(model_id, read_config(file.config, str(path or model_id), self.unsaid))
 
-    def _read_model(self, path: Path) -> Model:
-        file = convert(read_yaml(path), ModelFile, path)
-        return file.to_model(path.stem, read_config(file.config, str(path), self.unsaid))
+    @cache  # noqa: B019
+    def _model_file(self, model_id: str) -> ModelFile:
+        path = self._file("models", f"{model_id}.yaml")
+        assert path is not None
+        return convert(read_yaml(path), ModelFile, path)
+
+    @cached_property
+    def _known_models(self) -> dict[str, ModelFile]:
+        """Every model and every variant, by id."""
+        found: dict[str, ModelFile] = {}
+        for model_id in self.model_ids():
+            file = self._model_file(model_id)
+            found |= {model_id: file, **{name: file.varied(variant) for name, variant in file.variants.items()}}
+        return found
+
+    def variants_of(self, name: str) -> tuple[str, ...]:
+        """The ids of a known model's variants; none for a model that is not known."""
+        try:
+            path = self._named("models", name, ".yaml")
+            return tuple((self._model_file(path.stem) if path else self._known_models[self._model_id(name)]).variants)
+        except UnknownName:
+            return ()
 
     @cached_property
     def unsaid(self) -> dict[str, dict[str, bool]]:
@@ -237,10 +257,7 @@ class Catalog:
 
     def _model_id(self, name: str) -> str:
         known: dict[str, str] = {}
-        for model_id in self.model_ids():
-            path = self._file("models", f"{model_id}.yaml")
-            assert path is not None
-            file = convert(read_yaml(path), ModelFile, path)
+        for model_id, file in self._known_models.items():
             for alias in (model_id, *file.aliases, *file.repositories.values()):
                 known[alias.lower()] = model_id
         if name.lower() not in known:
@@ -252,8 +269,8 @@ class Catalog:
         """A model that nobody has written down, by its config.json or the folder that holds one."""
         return Model(id=name, title=name, shape=read_config(read_json(path), str(path), self.unsaid))
 
-    def models(self) -> list[Model]:
-        return [self.model(i) for i in self.model_ids()]
+    def models(self, *, variants: bool = False) -> list[Model]:
+        return [self.model(i) for i in (self._known_models if variants else self.model_ids())]
 
     def model_folder(self, model: Model) -> Path | None:
         """The weights that travel with Weighbridge itself, for the model that has them."""

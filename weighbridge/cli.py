@@ -13,7 +13,7 @@ from typing import Any
 from invoke.context import Context
 from invoke.tasks import task
 
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import Ended, WeighbridgeError
 
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
@@ -33,6 +33,10 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "context": (None, "longest request, tokens (default: the longest that fits)"),
     "sequences": (None, "most requests at a time (default: by the card's memory)"),
     "batched_tokens": (None, "most tokens a step (default: by the card's memory)"),
+    "batching": (
+        None,
+        "whose batch limits where none are given: plan, or the engine's own for this card (default plan)",
+    ),
     "eager": (False, "no compilation, no captured graphs: starts sooner, serves slower"),
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
@@ -93,9 +97,9 @@ def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
         return body(**values) or 0
     except WeighbridgeError as e:
         return complain(e, bool(values.get("json")))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         say("interrupted")
-        return 130
+        return e.exit_code if isinstance(e, Ended) else 130
     except BrokenPipeError:  # the reader has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from weighbridge.facts import Value
 
 
@@ -27,6 +29,23 @@ class Batching(Value, frozen=True, kw_only=True):
     max_num_batched_tokens: int
     max_num_seqs: int
     because: str
+
+
+class OwnBatching(Value, frozen=True, kw_only=True):
+    """What the engine itself takes where no limits are given; the last row that a card meets counts."""
+
+    from_visible_gib: float = 0.0
+    from_compute_capability: float = 0.0
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    because: str
+
+
+class InfoMetric(Value, frozen=True, kw_only=True):
+    """A metric whose labels are figures: `labels` are sets of names, the first whole set is multiplied."""
+
+    metric: str
+    labels: tuple[tuple[str, ...], ...]
 
 
 class Ulimit(Value, frozen=True, kw_only=True):
@@ -101,6 +120,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     kv_block_tokens: int
     eager: bool
     batching: tuple[Batching, ...]
+    own_batching: tuple[OwnBatching, ...] = ()
     overheads: dict[str, Overhead]
     environment: dict[str, str]
     tmpfs: tuple[Tmpfs, ...]
@@ -135,5 +155,7 @@ class Engine(Value, frozen=True, kw_only=True):
     arguments: tuple[Argument, ...]
     progress: dict[str, str]
     reported: dict[str, str]
+    metrics_path: str | None = None
+    metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
     startup: tuple[Phase, ...] = ()
     sources: tuple[str, ...] = ()

@@ -19,6 +19,14 @@ from collections.abc import Iterable
 from typing import Any
 
 
+class Ended(KeyboardInterrupt):
+    """A signal that ends the command as Ctrl-C does; the exit code says which it was."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"ended by signal {signal_number}")
+        self.exit_code = 128 + signal_number
+
+
 class WeighbridgeError(Exception):
     """A message (subject, then numbers; no trailing stop) and a hint that can be typed."""
 

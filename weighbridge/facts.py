@@ -126,20 +126,23 @@ class Experts(Value, frozen=True, kw_only=True):
     count: int
     per_token: int
     intermediate_size: int
-    shared: int = 0
     shared_intermediate_size: int = 0
     first_dense_layers: int = 0
     every: int = 1
 
 
 class Quantization(Value, frozen=True, kw_only=True):
-    """How the checkpoint's matrices are stored. `bits` a weight; `block` for block-scaled formats."""
+    """How the checkpoint's matrices are stored: `bits` a weight; `block` for block-scaled formats.
+
+    `group_bits`: what each group carries beside its weights; None for a 16-bit scale and a zero point.
+    """
 
     method: str
     bits: float
     floating: bool = False
     block: tuple[int, int] | None = None
     group_size: int | None = None
+    group_bits: float | None = None
 
 
 class Shape(Value, frozen=True, kw_only=True):
@@ -202,10 +205,21 @@ class Model(Value, frozen=True, kw_only=True):
     repositories: dict[str, str] = {}
     licence: str | None = None
     parsers: Parsers = Parsers()
+    sampling: dict[str, float] = {}
     bundled: str | None = None
     smoke: SmokeFacts = SmokeFacts()
     stored_bytes: int | None = None
     notes: tuple[str, ...] = ()
+
+
+class Variant(Value, frozen=True, kw_only=True):
+    """The same model in another repository with other keys in its config.json, for example quantized."""
+
+    title: str
+    repositories: dict[str, str]
+    config: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    sources: tuple[str, ...]
 
 
 class ModelFile(Value, frozen=True, kw_only=True):
@@ -221,11 +235,20 @@ class ModelFile(Value, frozen=True, kw_only=True):
     bundled: str | None = None
     smoke: SmokeFacts = SmokeFacts()
     checked: dict[str, float] = {}
+    variants: dict[str, Variant] = {}
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...]
+
+    def varied(self, variant: Variant) -> ModelFile:
+        """The file that a variant stands for: this one, with the variant's own words in place."""
+        return msgspec.structs.replace(
+            self, title=variant.title, repositories=variant.repositories, config={**self.config, **variant.config},
+            notes=(*self.notes, *variant.notes), sources=variant.sources, checked={}, aliases=(), variants={},
+            bundled=None,
+        )  # fmt: skip
 
     def to_model(self, model_id: str, shape: Shape) -> Model:
         return Model(
             id=model_id, title=self.title, shape=shape, repositories=self.repositories, licence=self.licence,
-            parsers=self.parsers, bundled=self.bundled, smoke=self.smoke, notes=self.notes,
+            parsers=self.parsers, sampling=self.sampling, bundled=self.bundled, smoke=self.smoke, notes=self.notes,
         )  # fmt: skip

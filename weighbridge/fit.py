@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import Refused
+from weighbridge.errors import DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model
 from weighbridge.parallel import COMFORT
 from weighbridge.plan import plan
@@ -37,23 +37,44 @@ def pairs(order: Order, catalog: Catalog, model: Model | None, *, by_profile: bo
 
 
 def profiles_for(order: Order, catalog: Catalog, model: Model | None = None) -> list[Fit]:
-    """Each profile of one machine, for the model of the order."""
+    """Each profile of one machine, for the model of the order. Raises Refused for what no profile could take."""
     found = model or catalog.model(order.model)
-    return [_fit(msgspec.structs.replace(order, profile=p.id), found, catalog) for p in catalog.profiles()]
+    return _weigh([(msgspec.structs.replace(order, profile=p.id), found) for p in catalog.profiles()], catalog)
 
 
 def models_for(order: Order, catalog: Catalog) -> list[Fit]:
-    """Each model of the catalogue, for the profile of the order."""
+    """Each model of the catalogue, for the profile of the order. Raises Refused for what no model could take."""
+    return _models_for(order, catalog.models(variants=True), catalog)
+
+
+def _models_for(order: Order, models: list[Model], catalog: Catalog) -> list[Fit]:
     catalog.profile(order.profile)
-    return [_fit(msgspec.structs.replace(order, model=m.id), m, catalog) for m in catalog.models()]
+    return _weigh([(msgspec.structs.replace(order, model=m.id), m) for m in models], catalog)
+
+
+def _weigh(wanted: list[tuple[Order, Model]], catalog: Catalog) -> list[Fit]:
+    """A value that is wrong everywhere is a refusal; one that is wrong here and there is a line of the table."""
+    found, wrong = [], []
+    for order, model in wanted:
+        try:
+            found.append(_fit(order, model, catalog))
+        except (DoesNotFit, Unsupported) as e:
+            found.append(_not(order, model, e))
+        except Refused as e:
+            wrong.append(e)
+            found.append(_not(order, model, e))
+    if wrong and len(wrong) == len(wanted):
+        raise wrong[0]
+    return found
+
+
+def _not(order: Order, model: Model, error: Refused) -> Fit:
+    return Fit(profile=order.profile, model=model.id, verdict=NOT, why=error.message)
 
 
 def _fit(order: Order, model: Model, catalog: Catalog) -> Fit:
     profile = catalog.profile(order.profile)
-    try:
-        found = plan(order, profile, catalog.engine(order.engine or profile.family.default_engine), model)
-    except Refused as e:
-        return Fit(profile=order.profile, model=model.id, verdict=NOT, why=e.message)
+    found = plan(order, profile, catalog.engine(order.engine or profile.family.default_engine), model)
     return Fit(
         profile=order.profile,
         model=model.id,
@@ -93,7 +114,7 @@ def fit_markdown(catalog: Catalog) -> str:
     models = catalog.models()
     lines = [f"| | {' | '.join(m.id for m in models)} |", "|---" * (len(models) + 1) + "|"]
     for profile in catalog.profiles():
-        cells = [_fit(Order(profile=profile.id, model=m.id), m, catalog) for m in models]
+        cells = _models_for(Order(profile=profile.id), models, catalog)
         lines.append(f"| {profile.id} | {' | '.join(_cell(c) for c in cells)} |")
     return "\n".join(lines) + "\n"
 

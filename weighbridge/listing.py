@@ -36,7 +36,7 @@ def profiles_text(catalog: Catalog) -> str:
 
 def models_json(catalog: Catalog) -> list[dict[str, Any]]:
     found = []
-    for model in catalog.models():
+    for model in catalog.models(variants=True):
         facts = {"parameters": memory.parameters(model.shape), "weights_gib": round(weights_gib(model), 2)}
         found.append({**msgspec.to_builtins(model), **facts})
     return found
@@ -44,7 +44,7 @@ def models_json(catalog: Catalog) -> list[dict[str, Any]]:
 
 def models_text(catalog: Catalog) -> str:
     rows = []
-    for model in catalog.models():
+    for model in catalog.models(variants=True):
         shape = model.shape
         parsers = " ".join(filter(None, (model.parsers.reasoning, model.parsers.tool_call))) or "-"
         size = f"{memory.parameters(shape) / 1e9:.2f}"

@@ -17,6 +17,8 @@ GIB = 1024**3
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0}
 _VOCAB_PADDING = 64
 _SCALE_BYTES = 4  # a block's scale is float32
+_ACTIVATION_BYTES = 2.0  # of 16-bit activations
+_BYTE = 1.0
 
 
 class Split(NamedTuple):
@@ -52,11 +54,12 @@ def matrix_bytes(shape: Shape, dtype: str, online: str | None) -> float:
 def _stored_bytes(quantization: Quantization, dtype: str) -> float:
     if quantization.bits >= 16:
         return BYTES[dtype]
-    plain = quantization.bits / 8
+    plain = quantization.bits / 8 * _BYTE
     if quantization.block:
         return plain + _SCALE_BYTES / (quantization.block[0] * quantization.block[1])
-    if quantization.group_size:  # a 16-bit scale and a zero point of the weights' own width for each group
-        return plain + (16 + quantization.bits) / 8 / quantization.group_size
+    if quantization.group_size:  # a 16-bit scale and a zero point of the weights' own width, unless it says otherwise
+        beside = 16 + quantization.bits if quantization.group_bits is None else quantization.group_bits
+        return plain + beside / 8 / quantization.group_size * _BYTE
     return plain
 
 
@@ -185,7 +188,7 @@ def _batch_gib(shape: Shape, split: Split, load: Load, term: Overhead) -> Band:
         routed = shape.experts.per_token * inner
         dense = dense if shape.experts.first_dense_layers else 0.0
         wide = [max(dense, routed * f) for f in (term.experts_low, term.experts_high)]
-    low, high = (load.batched_tokens * 2.0 * (r + w) / GIB for r, w in zip(rows, wide, strict=True))
+    low, high = (load.batched_tokens * _ACTIVATION_BYTES * (r + w) / GIB for r, w in zip(rows, wide, strict=True))
     return Band(low, high)
 
 
@@ -199,4 +202,4 @@ def _logits_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overhe
 def _compile_gib(shape: Shape, split: Split, load: Load, term: Overhead) -> float:
     table = padded_vocabulary(shape) / split.tensor_parallel * shape.hidden_size
     rows = load.batched_tokens * shape.hidden_size
-    return 2.0 * (term.compile_tables_high * table + term.compile_hidden_rows_high * rows) / GIB
+    return _ACTIVATION_BYTES * (term.compile_tables_high * table + term.compile_hidden_rows_high * rows) / GIB

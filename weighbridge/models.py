@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +12,15 @@ from weighbridge.facts import Experts, Mla, Quantization, Shape
 
 _MOST_LAYERS = 10_000
 _LARGEST = 2**40  # no size in a config.json is near this; beyond it is damage or malice
+_WIDEST_BITS = 64
 _DTYPES = {"half": "float16", "float": "float32"}
 _FULL_ATTENTION = {"full_attention", "attention"}
 # What a checkpoint's method stores a weight in, bits; the file may say otherwise under `bits`.
 _BITS = {"fp8": 8, "compressed-tensors": 8, "awq": 4, "gptq": 4, "bitsandbytes": 4, "mxfp4": 4.25}
+# What a group of weights carries beside them where the file does not say: weights a group, bits a group. Double
+# quantized scales are unpacked to float32 by the engine when it loads them.
+_GROUPS: dict[tuple[str, float], tuple[int, int]] = {("bitsandbytes", 4): (64, 32)}
+_WORD = re.compile(r"[\w.:/+ -]{1,100}")  # a name that can stand in one line of an error
 _FLOATING = {"fp8", "compressed-tensors"}  # methods whose weights are floating point unless the file says int
 
 Unsaid = Mapping[str, Mapping[str, bool]]
@@ -45,8 +52,24 @@ class _Config:
 
     def text(self, key: str) -> str | None:
         value = self.found.get(key)
-        if value is not None and not isinstance(value, str):
-            raise BadFile(f"{self.where}: {key} is {value!r:.60}", f"{key} must be text")
+        if value is not None and not (isinstance(value, str) and (_WORD.fullmatch(value) or not value)):
+            raise BadFile(f"{self.where}: {key} is {value!r:.60}", f"{key} must be a short text")
+        return value
+
+    def bits(self, key: str) -> float:
+        """A width in bits, which some formats give with a fraction; 0 when absent."""
+        value = self.found.get(key)
+        if value is None or value is False:
+            return 0
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not 0 < value <= _WIDEST_BITS:
+            raise BadFile(f"{self.where}: {key} is {value!r:.60}", f"{key} must be a number of bits above 0")
+        return float(value) if value % 1 else int(value)
+
+    def items(self, key: str) -> list[Any] | None:
+        value = self.found.get(key)
+        if value is not None and not isinstance(value, list):
+            raise BadFile(f"{self.where}: {key} is {value!r:.60}", f"{key} must be a list")
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
@@ -102,7 +125,7 @@ def _layers(config: _Config) -> int:
 
 def _architecture(config: _Config) -> str:
     names = config.found.get("architectures")
-    if isinstance(names, list) and names and isinstance(names[0], str):
+    if isinstance(names, list) and names and isinstance(names[0], str) and _WORD.fullmatch(names[0]):
         return names[0]
     raise BadFile(f"{config.where}: no architectures", "is it the config.json of a language model, and whole?")
 
@@ -129,13 +152,11 @@ def _experts(config: _Config) -> Experts | None:
     if count == 1:
         return None
     size = config.size("moe_intermediate_size", "intermediate_size")
-    shared = config.count("n_shared_experts")
-    shared_size = config.count("shared_expert_intermediate_size") or shared * size
+    shared_size = config.count("shared_expert_intermediate_size") or config.count("n_shared_experts") * size
     return Experts(
         count=count,
         per_token=config.size("num_experts_per_tok", default=1),
         intermediate_size=size,
-        shared=shared,
         shared_intermediate_size=shared_size,
         first_dense_layers=config.count("first_k_dense_replace"),
         every=config.size("decoder_sparse_step", "moe_layer_freq", default=1),
@@ -148,16 +169,29 @@ def _quantization(config: _Config) -> Quantization | None:
     if not method:
         return None
     weights = _group_weights(found)
-    block = found.found.get("weight_block_size")
-    pair = isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block)
     default = 8 if found.found.get("load_in_8bit") else _BITS.get(method, 16)
+    bits = found.bits("bits") or weights.bits("num_bits") or default
+    group, scale = _GROUPS.get((method, bits)) or (None, None)
     return Quantization(
         method=method,
-        bits=found.count("bits") or weights.count("num_bits") or default,
+        bits=bits,
         floating=method in _FLOATING and weights.text("type") != "int",
-        block=(block[0], block[1]) if pair and isinstance(block, list) else None,
-        group_size=_group_size(found) or _group_size(weights),
+        block=_block(found),
+        group_size=_group_size(found) or _group_size(weights) or group,
+        group_bits=scale,
     )
+
+
+def _block(found: _Config) -> tuple[int, int] | None:
+    """Rows and columns of the weights that share a scale."""
+    block = found.items("weight_block_size")
+    if block is None:
+        return None
+    whole = [b for b in block if isinstance(b, int) and not isinstance(b, bool) and 0 < b < _LARGEST]
+    if len(block) != 2 or len(whole) != 2:
+        hint = "weight_block_size must be two whole numbers above 0"
+        raise BadFile(f"{found.where}: weight_block_size is {block!r:.60}", hint)
+    return whole[0], whole[1]
 
 
 def _group_weights(found: _Config) -> _Config:
@@ -174,11 +208,11 @@ def _group_size(found: _Config) -> int | None:
 def _no_rate(outer: _Config, config: _Config, known: bool) -> str | None:
     """Why no number of bytes a token can be promised, or None when one can."""
     found = config.found
-    kinds = found.get("layer_types")
-    if isinstance(kinds, list) and not {str(k) for k in kinds} <= _FULL_ATTENTION:
+    kinds = config.items("layer_types")
+    if kinds is not None and not {str(k) for k in kinds} <= _FULL_ATTENTION:
         return "its layers are of several kinds (sliding window, linear or state space)"
     if found.get("sliding_window") and found.get("use_sliding_window", True):
-        return f"it attends through a sliding window of {found['sliding_window']!s:.20} tokens"
+        return f"it attends through a sliding window of {found['sliding_window']!r:.20} tokens"
     for key in ("mamba_d_state", "ssm_cfg", "linear_num_key_heads", "attn_type_list", "index_topk"):
         if found.get(key):
             return f"it is a hybrid ({key} in its config.json)"

@@ -13,7 +13,7 @@ from weighbridge.types import Order
 _COUNTS = (
     "tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens",
 )  # fmt: skip
-_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization")
+_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching")
 _SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
 _LARGEST = 10**9
 

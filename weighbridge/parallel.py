@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
-
-import msgspec
 
 from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
@@ -131,8 +128,9 @@ def _layouts(order: Order, profile: Profile, shape: Shape, tokens: Callable[[Spl
 
 
 def _impossible(order: Order, profile: Profile, shape: Shape) -> Unsupported:
+    """Why nothing can be cut as asked. road.make_plan() finds the cuts that can, and fit."""
     tp, pp, dp = order.tensor_parallel or 1, order.pipeline_parallel or 1, order.data_parallel or 1
-    hint = _nearest_possible(order, profile, shape)
+    hint = "leave --tensor-parallel, --pipeline-parallel and --data-parallel out"
     ranks = tp * pp * dp
     if ranks > profile.cards:
         return Unsupported(f"{tp} x {pp} x {dp} = {ranks} cards; {profile.id} has {profile.cards}", hint)
@@ -140,13 +138,3 @@ def _impossible(order: Order, profile: Profile, shape: Shape) -> Unsupported:
         return Unsupported(f"tensor parallel {tp} reaches past one machine of {profile.count} cards", hint)
     why = cannot_split(shape, tp, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp} x {dp}"
     return Unsupported(f"{order.model}: {why}", hint)
-
-
-def _nearest_possible(order: Order, profile: Profile, shape: Shape) -> str:
-    """The flag to lower, and to what; the whole split anew when lowering one is not enough."""
-    for name in ("data_parallel", "pipeline_parallel", "tensor_parallel"):
-        for value in range((getattr(order, name) or 1) - 1, 0, -1):
-            wanted = msgspec.structs.replace(order, **{name: value})
-            if any(True for _ in _layouts(wanted, profile, shape, lambda _: Span(low=0, high=0))):
-                return f"try --{name.replace('_', '-')} {value}"
-    return f"try it without them: invoke plan --profile {profile.id} --model {shlex.quote(order.model)}"

@@ -8,15 +8,16 @@ import re
 from typing import Any
 
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
-from weighbridge.errors import BadValue, DoesNotFit, Unsupported, unknown
+from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
-from weighbridge.precision import choose_precision
+from weighbridge.precision import choose_precision, one_of
 from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
 
+_BATCHINGS = ("plan", "engine")
 _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
 _CONTEXT_STEP = 256  # a context chosen by us is a round number
 _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
@@ -26,9 +27,10 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
     version, base = _version(order, engine, family)
-    precision = choose_precision(order, profile.card, family, model.shape)
-    load, load_because = _load(order, profile, family)
+    _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
+    load, load_because = _load(order, profile, engine, family)
+    precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
@@ -139,6 +141,19 @@ def _version(order: Order, engine: Engine, family: EngineFamily) -> tuple[str, B
     return version, family.bases[version]
 
 
+def _check_known(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> None:
+    """Raises BadValue for a name that is none, Unsupported for what the engine knows on other cards only."""
+    for name, known in (("dtype", "dtypes"), ("kv_dtype", "kv_dtypes"), ("quantization", "online_quantizations")):
+        asked, here = getattr(order, name), tuple(getattr(family, known))
+        anywhere = dict.fromkeys(x for other in engine.families.values() for x in getattr(other, known))
+        flag = "--" + name.replace("_", "-")
+        if asked is not None and asked not in here:
+            one_of(flag, asked, here if asked not in anywhere and here else tuple(anywhere))
+            able = f"it takes {', '.join(here)} there" if here else "it takes none there"
+            message = f"{engine.title} takes no {flag} {asked} on {profile.card.title}; {able}"
+            raise Unsupported(message, f"leave {flag} out")
+
+
 def overhead_of(family: EngineFamily, version: str) -> Overhead:
     """The band of the newest version it holds from that is not newer than `version`."""
     held = [v for v in family.overheads if _numbers(v) <= _numbers(version)] or sorted(family.overheads, key=_numbers)[
@@ -166,11 +181,8 @@ def _utilization(order: Order, family: EngineFamily, profile: Profile) -> float:
     return found
 
 
-def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, tuple[str, ...]]:
-    row = max(
-        (b for b in family.batching if b.from_visible_gib <= profile.card.visible_gib),
-        key=lambda b: b.from_visible_gib,
-    )
+def _load(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> tuple[Load, tuple[str, ...]]:
+    row = _batching(order, profile, engine, family)
     sequences = _at_least(1, "--sequences", order.sequences, row.max_num_seqs)
     tokens = _at_least(1, "--batched-tokens", order.batched_tokens, max(row.max_num_batched_tokens, sequences))
     if tokens < sequences:
@@ -181,6 +193,30 @@ def _load(order: Order, profile: Profile, family: EngineFamily) -> tuple[Load, t
     eager = family.eager if order.eager is None else order.eager
     load = Load(tokens, sequences, eager, profile.card.compute_capability or 0.0)
     return load, _load_because(order, row, tokens, sequences, eager)
+
+
+def _batching(order: Order, profile: Profile, engine: Engine, family: EngineFamily) -> Batching:
+    """The limits by the card's memory: ours, or those that the engine would take itself, stated all the same."""
+    asked, card = order.batching or "plan", profile.card
+    if asked not in _BATCHINGS:
+        near = nearest(asked, _BATCHINGS)
+        raise BadValue(f"--batching {asked!r} is none of {', '.join(_BATCHINGS)}", f"try --batching {near or 'plan'}")
+    if asked == "plan":
+        ours = [b for b in family.batching if b.from_visible_gib <= card.visible_gib]
+        return max(ours, key=lambda b: b.from_visible_gib)
+    able = card.compute_capability or 0.0
+    own = [
+        b for b in family.own_batching if b.from_visible_gib <= card.visible_gib and b.from_compute_capability <= able
+    ]
+    if not own:
+        message = f"{engine.title}'s own batch limits on {card.title} are not known"
+        raise Unsupported(message, "leave --batching out")
+    return Batching(
+        from_visible_gib=own[-1].from_visible_gib,
+        max_num_batched_tokens=own[-1].max_num_batched_tokens,
+        max_num_seqs=own[-1].max_num_seqs,
+        because=f"the engine's own, {own[-1].because}",
+    )
 
 
 def _at_least(least: int, flag: str, asked: int | None, otherwise: int) -> int:
@@ -243,7 +279,7 @@ def _wanted_context(order: Order, model: Model) -> int:
     if order.context > longest:
         raise BadValue(
             f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
-            f"try --context {longest}",
+            f"leave --context out, for the longest that fits; at most it is {longest}",
         )
     return order.context
 
@@ -279,7 +315,4 @@ def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int)
             f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
             f" {wanted} are asked; {where}"
         )
-    hint = "see what it fits: invoke profiles"
-    if not lacks and layout.tokens.low >= _SHORTEST_CONTEXT:
-        hint = f"try --context {layout.tokens.low // _CONTEXT_STEP * _CONTEXT_STEP or layout.tokens.low}"
-    return DoesNotFit(message, hint)
+    return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones

@@ -41,7 +41,7 @@ def choose_precision(order: Order, card: Card, family: EngineFamily, shape: Shap
 
 def _kv_dtype(order: Order, card: Card, family: EngineFamily, shape: Shape) -> str:
     """The KV cache's type, when the card has what it needs and the checkpoint leaves the choice."""
-    found = _one_of("--kv-dtype", order.kv_dtype or "auto", tuple(family.kv_dtypes))
+    found = one_of("--kv-dtype", order.kv_dtype or "auto", tuple(family.kv_dtypes))
     needs, has = family.kv_dtypes[found], card.precisions.get(_EIGHT_BIT, "none")
     if _ABILITIES.index(has) < _ABILITIES.index(needs):
         able = [k for k, n in family.kv_dtypes.items() if _ABILITIES.index(has) >= _ABILITIES.index(n)]
@@ -52,7 +52,7 @@ def _kv_dtype(order: Order, card: Card, family: EngineFamily, shape: Shape) -> s
     return found
 
 
-def _one_of(flag: str, value: str, known: tuple[str, ...]) -> str:
+def one_of(flag: str, value: str, known: tuple[str, ...]) -> str:
     if value in known:
         return value
     near = nearest(value, known)
@@ -62,7 +62,7 @@ def _one_of(flag: str, value: str, known: tuple[str, ...]) -> str:
 
 def _dtype(order: Order, card: Card, family: EngineFamily, shape: Shape) -> tuple[str, tuple[str, ...]]:
     if order.dtype:
-        dtype = _one_of("--dtype", order.dtype, family.dtypes)
+        dtype = one_of("--dtype", order.dtype, family.dtypes)
         if card.precisions.get(dtype, "none") == "none":
             usable = next(d for d in family.dtypes if card.precisions.get(d, "none") != "none")
             raise Unsupported(f"{card.title} has no {dtype}", f"try --dtype {usable}")
@@ -87,7 +87,7 @@ def _online(order: Order, card: Card, family: EngineFamily, shape: Shape) -> str
         )
     if not family.online_quantizations:
         raise Unsupported("this engine quantizes nothing on this family of cards", "leave --quantization out")
-    online = _one_of("--quantization", order.quantization, family.online_quantizations)
+    online = one_of("--quantization", order.quantization, family.online_quantizations)
     if card.precisions.get(online, "none") == "none":
         raise Unsupported(f"{card.title} has no {online}", "leave --quantization out")
     return online

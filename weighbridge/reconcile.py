@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from weighbridge.engines import InfoMetric
 from weighbridge.types import Line, Plan, Reconciliation
 
 TOLERATED_SHARE = 0.05  # less than this missing is a warning; more fails a strict smoke test
@@ -39,4 +41,33 @@ def reconcile(plan: Plan, reported: Mapping[str, float]) -> Reconciliation:
         for key, (name, low, high) in spans.items()
         if key in reported
     ]
-    return Reconciliation(lines=tuple(lines))
+    missing = max((line.short for line in lines if line.name == spans.get("kv_tokens", ("",))[0]), default=0.0)
+    return Reconciliation(lines=tuple(lines), missing_share=round(missing, 4))
+
+
+def read_metrics(text: str, wanted: Mapping[str, InfoMetric]) -> dict[str, float]:
+    """Figures from the labels of an engine's info metrics, in Prometheus' text format; of several engines the least.
+
+    A figure is the product of the first set of labels that are all there and whole; "None" is how an engine says none.
+    """
+    found: dict[str, float] = {}
+    for name, info in wanted.items():
+        values = [v for labels in _labels_of(text, info.metric) if (v := _product(labels, info.labels)) is not None]
+        if values:
+            found[name] = min(values)
+    return found
+
+
+def _labels_of(text: str, metric: str) -> Iterator[dict[str, str]]:
+    for line in text.splitlines():
+        match = re.match(re.escape(metric) + r"\{(.*)\}\s", line)
+        if match:
+            yield dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[1]))
+
+
+def _product(labels: Mapping[str, str], choices: Iterable[Sequence[str]]) -> float | None:
+    for names in choices:
+        texts = [labels.get(name, "") for name in names]
+        if texts and all(re.fullmatch(r"\d+(\.\d+)?", text) for text in texts):
+            return math.prod(map(float, texts))
+    return None

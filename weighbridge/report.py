@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from weighbridge.types import Line, Plan, RankMemory, Reconciliation, RunSpec, SmokeReport
+from weighbridge.calibration import About, Row
+from weighbridge.types import Check, Line, Plan, RankMemory, Reconciliation, RunSpec, SmokeReport
 
 _BAR_WIDTH = 48
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not even escaped
@@ -111,6 +112,24 @@ def _difference(line: Line) -> str:
     return f"{line.reported / line.low - 1:+.1%}" if line.low else "-"
 
 
+def calibration_text(rows: Sequence[tuple[About, Row]]) -> str:
+    """Runs of one's own as a table, and whether a promise was broken."""
+    if not rows:
+        return "no runs of your own are kept; keep one: invoke calibrate --add --name NAME"
+    cells = [
+        (
+            row.id, about.card or "-", f"{about.engine} {row.engine_version or about.engine_version}",
+            f"{row.promised:,}" if row.promised else "-",
+            f"{row.reported['kv_tokens']:,.0f}" if "kv_tokens" in row.reported else "-",
+            f"short by {row.missing_share:.1%}" if row.missing_share else "kept" if row.promised else "-",
+        )
+        for about, row in rows
+    ]  # fmt: skip
+    broken = sum(row.missing_share > 0 for _, row in rows)
+    last = f"warning: {broken} of {len(rows)} promises were broken" if broken else "no promise was broken"
+    return table(cells, ("RUN", "CARD", "ENGINE", "PROMISED", "REPORTED", "")) + f"\n\n{last}"
+
+
 def started_text(started: Any) -> str:
     """Where it answers, what its engine says of its memory, and what to type next."""
     words = "answers already" if started.ready_seconds is None else f"answers after {started.ready_seconds:.0f} s"
@@ -130,6 +149,14 @@ def smoke_text(report: SmokeReport) -> str:
     return "\n".join([*lines, "", "ask it yourself:", curl_line(report)] if report.ok else lines)
 
 
+def _memory_check(memory: Reconciliation | None, tolerated: float | None) -> list[Check]:
+    """The promise as one more case of a JUnit report, where the engine reported figures."""
+    if memory is None or not memory.lines:
+        return []
+    ok = tolerated is None or memory.missing_share <= tolerated
+    return [Check(id="memory", ok=ok, seconds=0.0, detail=short_words(memory))]
+
+
 def curl_line(report: SmokeReport) -> str:
     """A first question as a line to paste."""
     question = {"model": report.model, "messages": [{"role": "user", "content": "What is the capital of France?"}]}
@@ -137,12 +164,28 @@ def curl_line(report: SmokeReport) -> str:
     return f"curl -s {report.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}"
 
 
-def smoke_junit(report: SmokeReport) -> str:
-    """The checks as JUnit XML."""
-    failed = sum(not c.ok for c in report.checks)
-    counts = {"tests": str(len(report.checks)), "failures": str(failed), "time": f"{report.seconds:.3f}"}
+def short_words(memory: Reconciliation | None) -> str:
+    """Promised and reported tokens of KV cache in a cell of a table; a dash where no figures are at hand."""
+    line = next((x for x in memory.lines if x.name == "KV cache tokens"), None) if memory else None
+    if line is None or memory is None:
+        return "-"
+    kept = f"short by {memory.missing_share:.1%}" if memory.missing_share else "kept"
+    return f"{line.low:,.0f} promised, {line.reported:,.0f} reported: {kept}"
+
+
+def smoke_junit(report: SmokeReport, *, tolerated: float | None = None) -> str:
+    """The checks as JUnit XML; the memory as properties, and a failure above the `tolerated` missing share."""
+    checks = [*report.checks, *_memory_check(report.memory, tolerated)]
+    failed = sum(not c.ok for c in checks)
+    counts = {"tests": str(len(checks)), "failures": str(failed), "time": f"{report.seconds:.3f}"}
     suite = ElementTree.Element("testsuite", {"name": "weighbridge-smoke", **counts})
-    for check in report.checks:
+    if report.memory is not None:
+        properties = ElementTree.SubElement(suite, "properties")
+        for line in report.memory.lines:
+            for side in ("low", "high", "reported"):
+                pair = {"name": f"{line.name}: {side}", "value": f"{getattr(line, side):g}"}
+                ElementTree.SubElement(properties, "property", pair)
+    for check in checks:
         case = ElementTree.SubElement(suite, "testcase", {"name": check.id, "time": f"{check.seconds:.3f}"})
         if not check.ok:
             ElementTree.SubElement(case, "failure", {"message": _NOT_XML.sub("?", check.detail)})

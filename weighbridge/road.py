@@ -19,6 +19,8 @@ _MOST_ALTERNATIVES = 5
 _MACHINES = (2, 4, 8)
 _FEW_SEQUENCES = 64
 _FEW_TOKENS = 2048
+_SOME_CONTEXT = 8192
+_CUT = ("data_parallel", "pipeline_parallel", "tensor_parallel")  # what costs least to lower first
 _ORDER_FLAGS = tuple(f for f in Order.__struct_fields__)
 
 
@@ -28,20 +30,27 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
     `frame` are words beside the order, such as --model-config FILE, that a line to paste must repeat.
     """
     _check_name(order.model)
-    model = model or catalog.model(order.model)
+    asked = model or catalog.model(order.model)
 
     def attempt(wanted: Order) -> Plan:
         profile = catalog.profile(wanted.profile)
-        return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), model)
+        found = asked if wanted.model == order.model else catalog.model(wanted.model)
+        return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), found)
 
     catalog.profile(order.profile)  # a name that is none has a hint of its own
     try:
         return attempt(order)
     except (DoesNotFit, Unsupported) as e:
-        e.alternatives = tuple(islice(_alternatives(order, attempt, catalog, frame), _MOST_ALTERNATIVES))
-        if e.alternatives and isinstance(e, DoesNotFit):
-            e.hint = f"try {e.alternatives[0]['command']}"
+        e.alternatives = tuple(islice(_alternatives(order, e, attempt, catalog, frame), _MOST_ALTERNATIVES))
+        e.hint = _hint(order, e, catalog, frame)
         raise
+
+
+def _hint(order: Order, error: Refused, catalog: Catalog, frame: Sequence[str]) -> str:
+    """The nearest line that plans. Without one, the page of all machines, for a model it can be shown for."""
+    if error.alternatives:
+        return f"try {error.alternatives[0]['command']}"
+    return f"see where it fits: {shlex.join(['invoke', 'fit', '--model', order.model, *frame])}"
 
 
 def _check_name(name: str) -> None:
@@ -67,11 +76,11 @@ def command_line(order: Order, frame: Sequence[str] = ()) -> str:
 
 
 def _alternatives(
-    order: Order, attempt: Callable[[Order], Plan], catalog: Catalog, frame: Sequence[str]
+    order: Order, error: Refused, attempt: Callable[[Order], Plan], catalog: Catalog, frame: Sequence[str]
 ) -> Iterator[dict[str, str]]:
     """Orders that fit, nearest first: less asked of the same machine, then more of it, then another."""
     seen: set[str] = set()
-    for wanted, change, key in _variants(order, catalog):
+    for wanted, change, key in _variants(order, error, catalog, bool(frame)):
         if key in seen:
             continue
         try:
@@ -83,19 +92,46 @@ def _alternatives(
         yield {"command": command_line(wanted, frame), "change": change, "holds": holds}
 
 
-def _variants(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str, str]]:
+def _variants(order: Order, error: Refused, catalog: Catalog, framed: bool) -> Iterator[tuple[Order, str, str]]:
     """(order, what changes, key): of the variants with one key, the first that fits is enough."""
+    if isinstance(error, Unsupported):
+        yield from ((wanted, change, change) for wanted, change in _without(order))
+    yield from ((wanted, change, "cut") for wanted, change in _cuts(order, catalog))
     yield from ((wanted, change, change) for wanted, change in _smaller(order))
     free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
-    here = catalog.profile(order.profile)
-    yield from ((wanted, change, "more") for wanted, change in _more(free, here))
     if order.quantization is None:
         half = msgspec.structs.replace(order, quantization="fp8")
         yield half, "weights of half the size, quantized while they load", "quantized"
+    for name in () if framed else catalog.variants_of(order.model):
+        wanted = msgspec.structs.replace(order, model=name, quantization=None, dtype=None)
+        yield wanted, "the model's quantized variant", "variant"
+    here = catalog.profile(order.profile)
+    yield from ((wanted, change, "more") for wanted, change in _more(free, here))
     for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.visible_gib):
         if other.card_id != here.card_id:
             wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)
             yield wanted, "another machine", other.card_id
+
+
+def _without(order: Order) -> Iterator[tuple[Order, str]]:
+    """What was asked and cannot be, left out; and a context for a model that is promised none."""
+    change = msgspec.structs.replace
+    for name in ("kv_dtype", "quantization", "dtype", "batching", "engine"):
+        if getattr(order, name) is not None:
+            yield change(order, **{name: None}), f"without --{name.replace('_', '-')}"
+    if order.context is None:
+        yield change(order, context=_SOME_CONTEXT), "a context that is asked for"
+
+
+def _cuts(order: Order, catalog: Catalog) -> Iterator[tuple[Order, str]]:
+    """The cut that was asked for with one number lowered, then none asked."""
+    asked = {n: getattr(order, n) for n in _CUT if getattr(order, n) is not None}
+    most = catalog.profile(order.profile).cards
+    for name, value in asked.items():
+        for less in range(min(value - 1, most), 0, -1):
+            yield msgspec.structs.replace(order, **{name: less}), f"--{name.replace('_', '-')} {less}"
+    if asked:
+        yield msgspec.structs.replace(order, **dict.fromkeys(_CUT)), "cut as the planner would"
 
 
 def _smaller(order: Order) -> Iterator[tuple[Order, str]]:

@@ -25,6 +25,7 @@ class Order(Value, frozen=True, kw_only=True):
     context: int | None = None
     sequences: int | None = None
     batched_tokens: int | None = None
+    batching: str | None = None
     eager: bool | None = None
 
 
@@ -184,13 +185,10 @@ class Line(Value, frozen=True, kw_only=True):
 
 
 class Reconciliation(Value, frozen=True, kw_only=True):
-    """Every figure that both sides have. A promise is about tokens: those alone can be short."""
+    """Every figure that both sides have. A promise is about tokens: `missing_share` of the promised ones is short."""
 
     lines: tuple[Line, ...]
-
-    @property
-    def missing_share(self) -> float:
-        return max((line.short for line in self.lines if line.name == "KV cache tokens"), default=0.0)
+    missing_share: float = 0.0
 
 
 class SmokeReport(Value, frozen=True, kw_only=True):

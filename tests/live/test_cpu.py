@@ -21,6 +21,10 @@ import openai
 import pytest
 from docker.models.containers import Container
 
+from weighbridge.catalog import Catalog
+from weighbridge.effects.figures import metrics_text
+from weighbridge.reconcile import read_metrics
+
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +122,27 @@ def test_status_and_logs_find_it(appliance: dict[str, Any]) -> None:
     row = next(r for r in json.loads(done.stdout) if r["name"] == NAME)
     assert row["state"] == "running"
     assert row["url"] + "/v1" == appliance["url"]
+    assert row["memory"]["missing_share"] == 0
+    tokens = next(x for x in row["memory"]["lines"] if x["name"] == "KV cache tokens")
+    assert tokens["reported"] >= tokens["low"] > 0
     assert "weighbridge: starting" in invoke("logs", "--name", NAME).stdout
+
+
+def test_the_metrics_say_what_the_log_says(appliance: dict[str, Any]) -> None:
+    engine = Catalog().engine("vllm")
+    found = read_metrics(metrics_text(appliance["url"].removesuffix("/v1"), engine) or "", engine.metrics)
+    said = {x["name"]: x["reported"] for x in appliance["memory"]["lines"]}
+    if found:  # a gateway may keep them
+        assert found["kv_tokens"] == said["KV cache tokens"]
+
+
+def test_a_run_is_kept_as_a_row(appliance: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_CALIBRATION", str(tmp_path))
+    assert answer("calibrate", "--add", "--name", NAME, "--dry-run")["rows"] != []
+    assert list(tmp_path.iterdir()) == []
+    (row,) = answer("calibrate", "--add", "--name", NAME)["rows"]
+    assert row["missing_share"] == 0
+    assert [p.stem for p in tmp_path.iterdir()] == [row["row"]["id"]]
 
 
 def test_running_the_same_plan_again_starts_nothing(appliance: dict[str, Any]) -> None:
@@ -252,6 +276,42 @@ def test_ctrl_c_while_it_starts_leaves_nothing(seconds: float, engine: docker.Do
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert remaining(engine, name) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_it_starts_leaves_nothing(number: int, code: int, engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-ended"
+    command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "waiting for the engine" in line:
+            break
+    os.kill(process.pid, number)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == code, rest
+    assert remaining(engine, name) == []
+
+
+def test_two_that_start_the_same_at_once_share_one_container(engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-twice"
+    command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name, "--json"]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"
+    ]
+    try:
+        said = [process.communicate(timeout=600) for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        found = [json.loads(out) for out, _ in said]
+        assert found[0]["url"] == found[1]["url"]
+        assert sorted(f["ready_seconds"] is None for f in found) == [False, True], "one started it, one joined"
+        assert len(remaining(engine, name)) == 1
+    finally:
+        for old in remaining(engine, name):
+            old.remove(force=True)
 
 
 def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.DockerClient) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +19,10 @@ from weighbridge.effects import disk, probe
 from weighbridge.effects.base import ensure_base
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
+from weighbridge.effects.figures import reconciled
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
-from weighbridge.errors import HostError, NotReady, WeighbridgeError
+from weighbridge.errors import Ended, HostError, NotReady, WeighbridgeError
 from weighbridge.facts import Value
 from weighbridge.render import render_image
 from weighbridge.runspec import LABEL, image_tag
@@ -30,6 +31,8 @@ from weighbridge.types import Plan, Recipe, Reconciliation, RunSpec
 Say = Callable[[str], None]
 _PROGRESS_EVERY_SECONDS = 5.0
 _TAIL_LINES = 60
+_STARTING_SECONDS = 10  # between a container's creation and its start
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _CONTEXT = "image"  # beneath the folder that is marked as ours, so that the mark is not sent to the builder
 
 
@@ -101,36 +104,61 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
     engine = catalog.engine(plan.engine)
     running = host.same(spec)
     if running is not None:
-        url = f"http://{spec.host_address}:{running.labels[f'{LABEL}.port']}"
-        _wait(running, engine, host, folders, say, url)
-        return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
-    host.check_free(spec.name)
-    probe.check_port(spec.host_address, spec.host_port)
-    build(plan, catalog, host, folders, say)
-    seconds = _start(spec, engine, host, folders, say, url)
-    memory = host.reconcile(host.container(spec.name), plan, engine)
+        return _join(running, spec, engine, host, folders, say)
+    try:
+        host.check_free(spec.name)
+        probe.check_port(spec.host_address, spec.host_port)
+        build(plan, catalog, host, folders, say)
+        seconds = _start(spec, engine, host, folders, say, url)
+    except HostError:
+        running = _begun_elsewhere(spec, host)
+        if running is None:
+            raise
+        say(f"{spec.name} was started by another command at the same time")
+        return _join(running, spec, engine, host, folders, say)
+    memory = reconciled(host, host.container(spec.name), plan, engine)
     return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
+
+
+def _join(running: Container, spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say) -> Started:
+    """Wait for one that runs just so already; whoever started it removes it when it fails."""
+    url = f"http://{spec.host_address}:{running.labels[f'{LABEL}.port']}"
+    _wait(running, engine, host, folders, say, url)
+    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
+
+
+def _begun_elsewhere(spec: RunSpec, host: Host) -> Container | None:
+    """The same container, made by another command a moment ago: running now or within seconds."""
+    for _ in range(_STARTING_SECONDS * 5):
+        found = host.made_from(spec)
+        if found is None or found.status not in ("created", "running"):
+            return None
+        if found.status == "running":
+            return found
+        time.sleep(0.2)
+    return None
 
 
 def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
     """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
+    token = uuid.uuid4().hex
     try:
-        with terminated_like_interrupted():
-            container = host.run(spec)
+        with ended_like_interrupted():
+            container = host.run(spec, token)
             say(f"started {spec.name}, waiting for the engine")
             seconds = _wait(container, engine, host, folders, say, url)
             host.keep_alive(container, spec)
             return seconds
     except (KeyboardInterrupt, WeighbridgeError):
-        _remove(spec, host, say)
+        _remove(spec, token, host, say)
         raise
 
 
-def _remove(spec: RunSpec, host: Host, say: Say) -> None:
+def _remove(spec: RunSpec, token: str, host: Host, say: Say) -> None:
     """What this start made, however far it came. What ended it is the error to show, even where this fails too."""
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}  # a second Ctrl-C waits
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, *_ENDING)}  # a second Ctrl-C waits
     try:
-        container = host.made_from(spec)
+        container = host.made_by(spec, token)
         if container is not None:
             say(f"removing {spec.name}")
             host.stop(container, 5)
@@ -167,15 +195,20 @@ def _with_log(error: NotReady, container: Container, host: Host, folders: Folder
 
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM is handled as Ctrl-C is, so that nothing is left behind."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def ended_like_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP are handled as Ctrl-C is, so that nothing is left behind; one that is ignored stays so."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    before = {n: signal.getsignal(n) for n in _ENDING if signal.getsignal(n) != signal.SIG_IGN}
     try:
+        for number in before:
+            signal.signal(number, end)
         yield
-    except SystemExit as e:
-        raise KeyboardInterrupt from e
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Progress:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue
@@ -58,6 +59,20 @@ class Asked:
     @cached_property
     def plan(self) -> Plan:
         return make_plan(self.order, self.catalog, self.model, self._frame())
+
+    @property
+    def own_runs(self) -> tuple[str, ...]:
+        """What runs of one's own say against this plan. They warn; they change no plan."""
+        from weighbridge.effects.calibration import folder_of, kept_or_none
+
+        folder = folder_of(self.environment)
+        if not folder.is_dir():
+            return ()
+        files, wrong = kept_or_none(folder)
+        model = self.model or self.catalog.model(self.plan.model)
+        card = self.catalog.profile(self.plan.profile).card_id
+        found = broken_before(self.plan, card, model.shape.architecture, files)
+        return (*found, wrong) if wrong else found
 
     def _frame(self) -> list[str]:
         """The flags beside the order, which a line to paste must repeat."""

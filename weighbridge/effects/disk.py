@@ -20,7 +20,7 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
 
     Raises BadValue for a folder with something else in it, HostError when it cannot be written.
     """
-    aside = None
+    aside, folder = None, _behind_link(folder)
     try:
         _check_ours(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -40,16 +40,31 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
     return folder
 
 
+def _behind_link(path: Path) -> Path:
+    """Where a link leads: what lies there is written anew, and the link stays. A ring of links is a HostError."""
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as e:
+        raise HostError(f"{path}: a link that leads nowhere: {e}", "choose another place") from None
+
+
 def _check_ours(folder: Path) -> None:
-    """Raises BadValue for a folder with files that are not ours."""
-    found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else int(folder.exists())
+    """Raises BadValue for a folder with files that are not ours, and for what is no folder."""
+    if folder.exists() and not folder.is_dir():
+        raise BadValue(f"{folder}: is a file, not a folder", "choose another: --output FOLDER")
+    found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
     if found and not (folder / MARKER).is_file():
         hint = "choose another: --output FOLDER"
         raise BadValue(f"{folder}: holds {found} files or folders that Weighbridge did not write", hint)
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """One file, whole or not at all. Raises HostError."""
+    """One file, whole or not at all. Raises BadValue for a folder, HostError when it cannot be written."""
+    path = _behind_link(path)
+    if path.is_dir():
+        raise BadValue(f"{path}: is a folder, not a file", f"name a file in it: {path / 'NAME'}")
+    if path.exists() and not path.is_file():  # a pipe or a terminal takes what is written, and stays what it is
+        return _into(path, text)
     aside = path.parent / f".{path.name}.{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +76,14 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def _into(path: Path, text: str) -> None:
+    try:
+        with path.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as e:
+        raise HostError(f"{path}: {e.strerror or e}", "choose another place") from e
 
 
 def _write(path: Path, file: File) -> None:

@@ -21,13 +21,12 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
 
-from weighbridge.engines import Engine
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
-from weighbridge.reconcile import read_reported, reconcile
 from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
-from weighbridge.types import Plan, Reconciliation, RunSpec
+from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
+START = f"{LABEL}.start"  # whose start a container is: only that one may remove it again
 PLAN_FILE = "/opt/weighbridge/plan.json"
 _HELLO_SECONDS = 20
 _PATIENCE_SECONDS = 600
@@ -51,7 +50,11 @@ class Host:
     def __init__(self) -> None:
         with engine_trouble("no Docker engine answers", "start one: sudo systemctl start docker"):
             self.client = docker.from_env(timeout=_HELLO_SECONDS)
-            self.client.ping()
+            try:
+                self.client.ping()
+            except _TROUBLE:
+                self.client.close()
+                raise
             self.client.api.timeout = _PATIENCE_SECONDS
 
     # --- images
@@ -131,11 +134,15 @@ class Host:
 
     # --- containers
 
-    def run(self, spec: RunSpec) -> Container:
-        """Start the container. A name or an image that is taken or missing is a two-line error."""
+    def run(self, spec: RunSpec, token: str = "") -> Container:
+        """Start the container. A name or an image that is taken or missing is a two-line error.
+
+        `token` tells this start from another one of the same container: see made_by().
+        """
         self.check_free(spec.name)
         api: Any = self.client.api  # its stubs leave this call out
         body = api_body(spec)
+        body["Labels"] = {**body["Labels"], START: token}
         # Until it is ready a death is final: its log and exit code are what the person needs.
         body["HostConfig"]["RestartPolicy"] = {"Name": "no"}
         with engine_trouble(f"Docker did not start {spec.name}"):
@@ -164,6 +171,11 @@ class Host:
         label = f"{LABEL}.spec"
         return found if found is not None and found.labels.get(label) == spec.labels[label] else None
 
+    def made_by(self, spec: RunSpec, token: str) -> Container | None:
+        """The container under this name, when this very start made it."""
+        found = self._get(spec.name)
+        return found if found is not None and found.labels.get(START) == token else None
+
     def same(self, spec: RunSpec) -> Container | None:
         """The one that runs so already."""
         found = self.made_from(spec)
@@ -187,9 +199,6 @@ class Host:
     def appliances(self) -> list[Container]:
         with engine_trouble("the Docker engine does not list its containers"):
             return self.client.containers.list(all=True, filters={"label": f"{LABEL}.name"}, ignore_removed=True)
-
-    def describe(self) -> list[Running]:
-        return [_describe(c) for c in self.appliances()]
 
     def container(self, name: str | None) -> Container:
         """The appliance of this name; without one, the only one there is."""
@@ -220,14 +229,16 @@ class Host:
         with engine_trouble(f"{container.name} holds no {PLAN_FILE}", "build it again: invoke build"):
             stream, _ = container.get_archive(PLAN_FILE)
             content = b"".join(stream)
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            member = tar.extractfile("plan.json")
-            assert member is not None
-            try:
-                return msgspec.json.decode(member.read(), type=Plan)
-            except msgspec.MsgspecError as e:
-                message = f"{container.name} was built by another version of Weighbridge: {e}"
-                raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                member = tar.extractfile("plan.json")
+                return msgspec.json.decode(member.read() if member else b"", type=Plan)
+        except (tarfile.TarError, KeyError) as e:
+            message = f"{container.name} holds no whole {PLAN_FILE}: {_short(e)}"
+            raise HostError(message, "build it again: invoke build") from None
+        except msgspec.MsgspecError as e:
+            message = f"{container.name} was built by another version of Weighbridge: {e}"
+            raise HostError(message, f"invoke stop --name {container.name}, then invoke run") from None
 
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
@@ -237,10 +248,6 @@ class Host:
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
         if pending:
             yield pending.decode(errors="replace")
-
-    def reconcile(self, container: Container, plan: Plan, engine: Engine) -> Reconciliation:
-        """The plan beside what the engine says of its memory in its log."""
-        return reconcile(plan, read_reported(self.logs(container), engine.reported))
 
     def memory_gib(self, container: Container) -> float | None:
         """What the container uses now, page cache left out; None when the engine does not say."""
@@ -279,7 +286,7 @@ def must_live(container: Container) -> None:
     )
 
 
-def _describe(container: Container) -> Running:
+def describe(container: Container) -> Running:
     labels = container.labels
     ports = container.attrs["NetworkSettings"]["Ports"] or {}
     bound = next((b[0] for b in ports.values() if b), None)

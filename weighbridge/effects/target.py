@@ -7,6 +7,7 @@ import httpx
 from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import Target, open_client
 from weighbridge.effects.docker import Host
+from weighbridge.effects.figures import reconciled
 from weighbridge.errors import BadValue, HostError, UnknownName
 from weighbridge.facts import SmokeFacts
 from weighbridge.runspec import LABEL
@@ -28,7 +29,7 @@ def _appliance(name: str | None, catalog: Catalog) -> Target:
         reasoning=bool(plan.reasoning_parser),
         tools=bool(plan.tool_call_parser),
         facts=_facts(plan.model, catalog),
-        memory=host.reconcile(container, plan, catalog.engine(plan.engine)),
+        memory=reconciled(host, container, plan, catalog.engine(plan.engine)),
     )
 
 

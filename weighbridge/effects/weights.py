@@ -32,7 +32,8 @@ def check_weights(folder: Path) -> None:
     ]
     if pointers:
         raise BadFile(
-            f"{folder}: {len(pointers)} of {len(shards)} files are LFS pointers", f"cd {folder} && git lfs pull"
+            f"{folder}: {len(pointers)} of {len(shards)} files are LFS pointers",
+            f"cd {shlex.quote(str(folder))} && git lfs pull",
         )
     for shard in shards:
         wanted, found = whole_size(shard), shard.stat().st_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weighbridge.cli import CATALOG, JSON, ORDER, Flags, show, verb
+from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, Flags, say, show, verb
 from weighbridge.verbs import asked
 
 
@@ -49,7 +49,10 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
     from weighbridge.effects.disk import write_file
     from weighbridge.report import plan_text
 
-    found = asked(values).plan
+    it = asked(values)
+    found = it.plan
+    for line in it.own_runs:
+        say(f"warning: {line}")
     for path, draw in ((html, plan_html), (svg, plan_svg)):
         if path:
             write_file(Path(path), draw(found))
@@ -70,3 +73,31 @@ def fit(json: bool, **values: Any) -> None:
     it = asked(values)
     found = pairs(it.order, it.catalog, it.model, by_profile=bool(values["profile"]))
     show(found, lambda: fit_text(found), json)
+
+
+@verb(NAME, {"add": (False, "keep what the running appliance reports as a row of your own")}, CATALOG, DRY, JSON)
+def calibrate(json: bool, dry_run: bool, add: bool, name: str | None, **values: Any) -> None:
+    """Runs of your own: what each plan promised, what its engine reported, and whether a promise was broken."""
+    from weighbridge.effects.calibration import folder_of, keep, read_files
+    from weighbridge.errors import BadValue
+    from weighbridge.report import calibration_text
+
+    if (name or dry_run) and not add:
+        raise BadValue("--name and --dry-run are for --add", "keep the run of an appliance: --add --name NAME")
+    it = asked(values)
+    folder = folder_of(it.environment)
+    kept = list(read_files(folder))
+    if add:
+        from weighbridge.effects.docker import Host
+        from weighbridge.effects.figures import measured
+
+        new = measured(name, Host(), it.catalog)
+        kept = [f for f in kept if f.rows[0].id != new.rows[0].id] + [new]
+        say(f"would keep {new.rows[0].id} in {folder}" if dry_run else f"kept {keep(new, folder)}")
+    rows = [(file.about, row) for file in kept for row in file.rows]
+    plain = [
+        {"engine": about.engine, "engine_version": row.engine_version or about.engine_version,
+         "missing_share": round(row.missing_share, 4), "row": row}
+        for about, row in rows
+    ]  # fmt: skip
+    show({"folder": str(folder), "rows": plain}, lambda: calibration_text(rows), json)

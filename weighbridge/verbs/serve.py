@@ -60,6 +60,8 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if dry_run:
         text = f"would run:\n{spelling('docker', it.plan, it.spec, it.catalog)}\n{reasons_text(it.spec)}"
         return show({"run": it.spec, "started": False}, lambda: text, json)
+    for line in it.own_runs:
+        say(f"warning: {line}")
     probe.check_cards(it.catalog.profile(it.plan.profile))
     check_weights(it.weights)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
@@ -85,26 +87,27 @@ def smoke(json: bool, name: str | None, url: str | None, junit: str | None, stri
 
     report = ask(target_of(name, url, asked(values).catalog), say=say)
     if junit:
-        write_file(Path(junit), smoke_junit(report))
+        write_file(Path(junit), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
     show(report, lambda: smoke_text(report), json)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1
 
 
-@verb(JSON)
-def status(json: bool) -> None:
-    """The appliances of this host."""
+@verb(CATALOG, JSON)
+def status(json: bool, **values: Any) -> None:
+    """The appliances of this host, and whether each holds the tokens that its plan promised."""
     from weighbridge.effects.docker import Host
-    from weighbridge.report import table
+    from weighbridge.effects.figures import appliances
+    from weighbridge.report import short_words, table
 
-    found = Host().describe()
-    rows = [tuple(r) for r in found]
+    found = appliances(Host(), asked(values).catalog)
+    rows = [(*seen.running, short_words(seen.memory)) for seen in found]
     text = (
-        table(rows, ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE"))
+        table(rows, ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE", "KV CACHE TOKENS"))
         if rows
         else "no appliance is here; start one: invoke run"
     )
-    show([r._asdict() for r in found], lambda: text, json)
+    show([{**seen.running._asdict(), "memory": seen.memory} for seen in found], lambda: text, json)
 
 
 @verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})

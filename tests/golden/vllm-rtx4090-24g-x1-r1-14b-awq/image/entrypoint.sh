@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Rendered by Weighbridge from images/vllm/entrypoint.sh.j2 and a plan: change those, not this.
+set -euo pipefail
+
+# A failed check: its id, what was found, what to type. 78 is the exit code for a wrong configuration.
+refuse() {
+  printf 'weighbridge: check %s failed: %s\n  %s\n' "$1" "$2" "$3" >&2
+  exit 78
+}
+
+say() {
+  printf 'weighbridge: %s\n' "$1" >&2
+}
+
+export DO_NOT_TRACK=1
+export FLASHINFER_WORKSPACE_BASE=/var/cache/weighbridge/flashinfer
+export HF_HUB_OFFLINE=1
+export HOME=/tmp/home
+export LOGNAME=engine
+export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
+export TRANSFORMERS_OFFLINE=1
+export TRITON_CACHE_DIR=/var/cache/weighbridge/triton
+export USER=engine
+export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
+export VLLM_NO_USAGE_STATS=1
+mkdir -p "$HOME"
+
+model=/models/deepseek-r1-distill-qwen-14b-awq
+[ -r "$model/config.json" ] ||
+  refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
+[ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
+  refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+
+shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
+[ "$shm_mib" -ge 1024 ] ||
+  refuse shm "/dev/shm has $shm_mib MiB, the plan has 1024" "start with --shm-size 1024m"
+
+seen=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | grep -c . || true)
+[ "$seen" -eq 1 ] ||
+  refuse cards "$seen cards are visible, the plan has 1" "start with the --gpus of: invoke run --print docker"
+
+say 'starting vllm 0.26.0 with deepseek-r1-distill-qwen-14b-awq'
+# "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
+exec vllm serve /models/deepseek-r1-distill-qwen-14b-awq \
+  --served-model-name deepseek-r1-distill-qwen-14b-awq \
+  --host 0.0.0.0 \
+  --port 8000 \
+  --dtype float16 \
+  --kv-cache-dtype auto \
+  --tensor-parallel-size 1 \
+  --pipeline-parallel-size 1 \
+  --data-parallel-size 1 \
+  --max-model-len 56064 \
+  --max-num-seqs 256 \
+  --max-num-batched-tokens 2048 \
+  --gpu-memory-utilization 0.92 \
+  --reasoning-parser deepseek_r1 \
+  "$@"
