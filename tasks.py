@@ -1,9 +1,11 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
+from weighbridge.verbs.prove import bench
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 
 __all__ = [
+    "bench",
     "build",
     "calibrate",
     "clean",

@@ -174,6 +174,13 @@ class Catalog:
             raise BadFile(f"images/{engine}/{name}: no such file", f"correct images/{engine}/engine.yaml")
         return path
 
+    def shared_file(self, name: str) -> Path:
+        """A file of images/_shared/, for example the benchmark's scenarios."""
+        path = self._file("images", f"_shared/{name}")
+        if path is None:
+            raise BadFile(f"images/_shared/{name}: no such file", "install Weighbridge again")
+        return path
+
     def profile(self, name: str) -> Profile:
         """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""
         match = _PROFILE.fullmatch(name)

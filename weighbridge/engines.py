@@ -143,6 +143,13 @@ class Phase(Value, frozen=True, kw_only=True):
     until: str
 
 
+class BenchScript(Value, frozen=True, kw_only=True):
+    """A script of the engine's folder that drives its own benchmark in the container, given to `command` as a word."""
+
+    command: tuple[str, ...]
+    script: str
+
+
 class Engine(Value, frozen=True, kw_only=True):
     """A serving engine: images/<id>/engine.yaml. Never means Docker."""
 
@@ -158,4 +165,5 @@ class Engine(Value, frozen=True, kw_only=True):
     metrics_path: str | None = None
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
     startup: tuple[Phase, ...] = ()
+    bench: BenchScript | None = None
     sources: tuple[str, ...] = ()

@@ -99,6 +99,11 @@ class Asked:
         store = Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE)
         return bundled or store.absolute() / slug(self.plan.model)
 
+    def home(self, name: str) -> Path:
+        """The folder of an appliance's keys and certificate."""
+        config = self.environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return Path(config).absolute() / "weighbridge" / name
+
     @cached_property
     def spec(self) -> RunSpec:
         from weighbridge.effects.probe import free_port
