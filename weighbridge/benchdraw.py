@@ -75,8 +75,7 @@ def _throughput(rows: Sequence[Measured], metric: str, left: float, wide: float)
                 ' stroke-width="2"/>'
             )
         parts += [f'<circle class="dot" cx="{left + v * scale:.1f}" cy="{y + 24}" r="2.5"/>' for v in found]
-        end = max(middle.mean * scale, (middle.high or 0) * scale, max(found) * scale)
-        parts.append(_figure(left + min(end, wide - 56), y, number(middle.mean)))
+        parts.append(_figure(left + middle.mean * scale, y, number(middle.mean)))
     return parts
 
 
@@ -117,13 +116,14 @@ _PAGE = """\
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
 svg {{ width: 100%; height: auto }}
 pre {{ overflow-x: auto; padding: .75rem; border: 1px solid #8886; font-size: 13px }}
+.wrap {{ white-space: pre-wrap; overflow-wrap: anywhere }}
 </style>
 <h1>{title}</h1>
 {svg}
 <h2>Figures</h2>
 <pre tabindex="0">{text}</pre>
 <h2>Measured with</h2>
-<pre tabindex="0">{command}
+<pre class="wrap">{command}
 
 {arguments}</pre>
 </html>
