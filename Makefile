@@ -37,6 +37,11 @@ golden: develop ## write the golden files anew; read the diff
 live: develop docker ## the tests on a real container alone
 	$(BIN)/pytest --live -m live
 
+.PHONY: load
+load: SECONDS ?= 300
+load: develop docker ## 64 streaming clients through the gateway of the CPU image, SECONDS=300
+	PYTHONPATH=.:tests/load $(BIN)/python tests/load/load.py $(SECONDS)
+
 .PHONY: demo-model
 demo-model: setup ## train the demo model again (minutes, CPU)
 	scripts/train_demo_model.sh
@@ -46,8 +51,18 @@ calibrate: develop ## fit the overhead band to the rows in tests/calibration/row
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
 .PHONY: docs
-docs: develop ## the pages that are made: docs/fit.md
+docs: develop ## the pages that are made: docs/fit.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
+	PYTHONPATH=. $(BIN)/python scripts/lint_page.py
+
+.PHONY: flags
+flags: develop ## an engine's arguments from its own parser: make flags ENGINE=vllm VERSION=0.33.0
+	$(BIN)/python scripts/flags.py "$(ENGINE)" "$(VERSION)" $(if $(PYTHON),--python "$(PYTHON)")
+
+.PHONY: screenshots
+screenshots: develop docker ## the pictures of the console in docs/, from a real appliance
+	@scripts/install-missing.sh tools fonts
+	$(BIN)/python tests/console/screenshots.py
 
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian or Ubuntu machine, and says so before it does it.
-#   scripts/install-missing.sh python|docker|tools …
+#   scripts/install-missing.sh python|docker|tools|fonts …
 # WEIGHBRIDGE_NO_INSTALL=1: install and start nothing, say all that is missing, exit 1 when something is.
 set -euo pipefail
 
@@ -106,6 +106,14 @@ start_docker() {
 
 need_tools() {
   command -v shellcheck >/dev/null || install shellcheck
+  # The console page is tested in it. Where it is no package (Ubuntu has a snap), those tests are skipped.
+  if ! command -v chromium >/dev/null && apt-cache show chromium >/dev/null 2>&1; then
+    install chromium
+  fi
+}
+
+need_fonts() { # for pictures of the console in Chinese
+  [ -n "$(fc-list :lang=zh 2>/dev/null)" ] || install fontconfig fonts-noto-cjk
 }
 
 for part in "$@"; do
@@ -113,8 +121,9 @@ for part in "$@"; do
     python) need_python ;;
     docker) need_docker ;;
     tools) need_tools ;;
+    fonts) need_fonts ;;
     which-python) python ;;
-    *) fail "$0 knows python, docker, tools; not $part" "$0 python docker" ;;
+    *) fail "$0 knows python, docker, tools, fonts; not $part" "$0 python docker" ;;
   esac
 done
 if [ "$missing" -ne 0 ]; then

@@ -259,6 +259,9 @@ NESTED = [
     ("images/vllm/overhead.yaml", ("cuda", "0.26"), "fixed_low_gb", "fixed_low_gib"),
     ("images/vllm/engine.yaml", ("families", "cuda", "bases", "0.26.0"), "imagee", "image"),
     ("images/vllm/engine.yaml", ("arguments", 0), "feild", "field"),
+    ("images/vllm/engine.yaml", ("gateway",), "body_mb", "body_mib"),
+    ("images/vllm/engine.yaml", ("gateway", "paths", 0), "method", "methods"),
+    ("images/vllm/engine.yaml", ("gateway", "first_token"), "pth", "path"),
 ]
 
 
@@ -332,6 +335,7 @@ QUOTING = {
     ".dockerfile.j2": {"sh"},
     ".yaml.j2": {"json", "compose_json"},
     ".json.j2": {"json"},
+    ".conf.j2": {"nginx"},
 }
 ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
 BARE = {
@@ -339,6 +343,7 @@ BARE = {
     ("images/vllm/cpu.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
     ("images/vllm/cpu.dockerfile.j2", "plan.engine_version"): "engine.yaml's own, see the test below",
     ("images/vllm/vendor.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
+    ("images/vllm/vendor.dockerfile.j2", "plan.gateway_image"): "the same",
 }
 
 

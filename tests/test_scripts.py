@@ -33,6 +33,7 @@ class Machine:
             found = shutil.which(tool)
             assert found
             (self.bin / tool).symlink_to(found)
+        self.put("apt-cache", "exit 0")  # every package is known
         self.put("apt-get", f'echo "apt-get $*" >> {folder}/did')
         self.put("sudo", f'echo "sudo $*" >> {folder}/did; "$@"')
 
@@ -64,14 +65,30 @@ def machine() -> Iterator[Machine]:
         yield Machine(Path(name))
 
 
+def test_a_browser_that_is_no_package_is_not_asked_for(machine: Machine) -> None:
+    machine.put("apt-cache", "exit 100")
+    machine.put("shellcheck", "exit 0")
+    assert machine.run("tools") == (0, [])
+    machine.put("apt-cache", "exit 0")
+    assert machine.run("tools")[1][0] == "setup: installing chromium with apt-get"
+
+
+def test_fonts_are_installed_where_none_has_the_characters(machine: Machine) -> None:
+    machine.put("fc-list", "exit 0")
+    machine.run("fonts")
+    assert "install -y -qq --no-install-recommends fontconfig fonts-noto-cjk" in machine.did
+    machine.put("fc-list", "echo a font")
+    assert machine.run("fonts") == (0, [])
+
+
 def test_all_that_is_missing_is_said_and_nothing_is_done(machine: Machine) -> None:
     code, lines = machine.run("python", "docker", "tools", WEIGHBRIDGE_NO_INSTALL="1", DOCKER_HOST="unix:///nowhere")
     assert code == 1
     assert [line.removeprefix("setup: missing: ").split(": ")[0] for line in lines[:-2]] == [
-        "python3 python3-venv", "mmdebstrap", "docker.io", "shellcheck",
+        "python3 python3-venv", "mmdebstrap", "docker.io", "shellcheck", "chromium",
     ]  # fmt: skip
     assert lines[-2:] == [
-        "error: 4 missing, and WEIGHBRIDGE_NO_INSTALL is set",
+        "error: 5 missing, and WEIGHBRIDGE_NO_INSTALL is set",
         "  install what is listed above, or unset WEIGHBRIDGE_NO_INSTALL",
     ]
     assert not any("installing" in line or "starting" in line for line in lines)
@@ -79,7 +96,7 @@ def test_all_that_is_missing_is_said_and_nothing_is_done(machine: Machine) -> No
 
 
 def test_nothing_is_missing(machine: Machine) -> None:
-    for name in ("python3", "mmdebstrap", "docker", "shellcheck"):
+    for name in ("python3", "mmdebstrap", "docker", "shellcheck", "chromium"):
         machine.put(name, "exit 0")
     assert machine.run("python", "docker", "tools", WEIGHBRIDGE_NO_INSTALL="1") == (0, [])
 

@@ -182,24 +182,34 @@ def points(
     rates: Sequence[float | None] = (),
     concurrencies: Sequence[int | None] = (),
     repeats: int | None = None,
+    most: int | None = None,
 ) -> tuple[list[Point], list[str]]:
-    """Every scenario at every rate and concurrency that was asked, else its own; and what was clipped."""
+    """Every scenario at every rate and concurrency that was asked, else its own; and what was clipped.
+
+    `most`: requests at a time that are let through; more of them wait at the asking side.
+    """
     found, words = [], []
     for name, asked in scenarios.items():
         scenario, said = clipped(asked, context)
         words += [f"{name}: {said}"] if said else []
+        wanted = [c or scenario.prompts for c in concurrencies or [scenario.concurrency]]
+        if most and min(max(wanted), scenario.prompts) > most:
+            words.append(f"{name}: at most {most} requests at a time, which is what one key may have open")
         for rate in rates or [scenario.rate]:
-            for concurrency in list(concurrencies) or [scenario.concurrency]:
-                found.append(
-                    Point(
-                        scenario=name,
-                        input_tokens=scenario.input_tokens,
-                        output_tokens=scenario.output_tokens,
-                        prefix_tokens=scenario.prefix_tokens,
-                        prompts=scenario.prompts,
-                        rate=rate,
-                        concurrency=concurrency,
-                        repeats=repeats or scenario.repeats,
-                    )
-                )
+            for count in dict.fromkeys(min(c, most or c) for c in wanted):
+                found.append(_point(name, scenario, rate, count, repeats))
     return found, words
+
+
+def _point(name: str, scenario: Scenario, rate: float | None, count: int, repeats: int | None) -> Point:
+    """A bound on the requests at a time is none where there are not so many."""
+    return Point(
+        scenario=name,
+        input_tokens=scenario.input_tokens,
+        output_tokens=scenario.output_tokens,
+        prefix_tokens=scenario.prefix_tokens,
+        prompts=scenario.prompts,
+        rate=rate,
+        concurrency=count if count < scenario.prompts else None,
+        repeats=repeats or scenario.repeats,
+    )

@@ -18,9 +18,11 @@ from weighbridge.bench import PERCENTILES, BenchReport, Figures, Measured, Point
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.disk import write_file
 from weighbridge.effects.docker import Host, engine_trouble
+from weighbridge.effects.keyring import read_secret
+from weighbridge.effects.target import own_key
 from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
 from weighbridge.runspec import LABEL
-from weighbridge.types import Plan
+from weighbridge.types import Plan, Reach
 from weighbridge.verdict import Slo, check_slo
 
 Say = Callable[[str], None]
@@ -34,7 +36,7 @@ class Bench(NamedTuple):
     plan: Plan
     points: Sequence[Point]
     goodput: dict[str, float]
-    key: str | None
+    key: str
     seed: int
     command: str
     words: Sequence[str]
@@ -46,19 +48,19 @@ def must_run(container: Container) -> None:
         raise HostError(f"{container.name} is {container.status}", f"invoke logs --name {container.name}")
 
 
-def key_of(home: Path, file: str | None) -> str | None:
-    """The key of --key-file, else the owner's of the appliance whose folder this is; None where it has no keys."""
-    path = Path(file) if file else home / "key"
-    if not file and not path.is_file():
-        return None
-    try:
-        found = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as e:
-        hint = "a file with the key and nothing else: --key-file FILE"
-        raise BadValue(f"{path}: {getattr(e, 'strerror', None) or 'not text'}", hint) from None
-    if len(found.split()) != 1 or not found.isascii():
-        raise BadValue(f"{path} holds no key", "a file with the key and nothing else: --key-file FILE")
-    return found
+def key_of(host: Host, container: Container, file: str | None) -> str:
+    """The key of --key-file, else the owner's of this appliance."""
+    return read_secret(Path(file) if file else own_key(host, container))
+
+
+def streams_of(container: Container) -> int:
+    """How many requests at a time the gateway takes with one key."""
+    told = _environment(container).get("WEIGHBRIDGE_KEY_STREAMS")
+    return int(told) if told else Reach(keys="").key_streams
+
+
+def _environment(container: Container) -> dict[str, str]:
+    return dict(e.split("=", 1) for e in container.attrs["Config"]["Env"] or [])
 
 
 def measure(bench: Bench, host: Host, catalog: Catalog, log: Path, say: Say) -> BenchReport:
@@ -91,7 +93,7 @@ def _job(point: Point, seed: int) -> dict[str, Any]:
 
 def _url(container: Container, plan: Plan) -> str:
     """The appliance's own port, from inside: what its clients see, without the host's network."""
-    tls = any(e.startswith("WEIGHBRIDGE_TLS_CERT=") for e in container.attrs["Config"]["Env"] or [])
+    tls = "WEIGHBRIDGE_TLS_CERT" in _environment(container)
     return f"http{'s' if tls else ''}://127.0.0.1:{plan.port}"
 
 

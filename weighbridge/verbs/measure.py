@@ -18,17 +18,17 @@ _ASKED = ("scenario", "rates", "concurrency", "repeats", "slo", "gate")
 
 
 def scenario_file(catalog: Catalog) -> ScenarioFile:
-    path = catalog.shared_file("bench/scenarios.yaml")
+    path = catalog.data_file("images", "_shared/bench/scenarios.yaml")
     return convert(read_yaml(path), ScenarioFile, path)
 
 
 def metric_file(catalog: Catalog) -> MetricFile:
-    path = catalog.shared_file("bench/metrics.yaml")
+    path = catalog.data_file("images", "_shared/bench/metrics.yaml")
     return convert(read_yaml(path), MetricFile, path)
 
 
-def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int) -> tuple[list[Point], list[str]]:
-    """The points of --scenario, --rates, --concurrency and --repeats within a context."""
+def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int, most: int) -> tuple[list[Point], list[str]]:
+    """The points of --scenario, --rates, --concurrency and --repeats within a context, `most` requests at a time."""
     file = scenario_file(catalog)
     names = chosen(file, values.get("scenario"))
     counts = [read_count("--concurrency", c) for c in (values.get("concurrency") or "").split(",") if c]
@@ -36,6 +36,7 @@ def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int) -> t
     return points(
         {name: file.scenarios[name] for name in names},
         context=context, rates=read_rates(values.get("rates")), concurrencies=counts, repeats=repeats,
+        most=most,
     )  # fmt: skip
 
 
@@ -49,14 +50,14 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
     container = host.container(values["name"])
     effects.must_run(container)
     plan = host.plan_of(container)
-    found, words = asked_points(it.catalog, values, plan.max_model_len)
+    found, words = asked_points(it.catalog, values, plan.max_model_len, effects.streams_of(container))
     for line in words:
         say(f"note: {line}")
     if dry_run:
         for point in found:
             say(f"would ask {container.name}: {point.label}, {point.prompts} requests, {point.repeats} times")
         return None
-    key = effects.key_of(it.home(str(container.name)), values["key_file"])
+    key = effects.key_of(host, container, values["key_file"])
     given = [w for n in _ASKED if values.get(n) for w in (f"--{n}", str(values[n]))]
     bench = effects.Bench(
         container, plan, found, slo.goodput if slo else {}, key, 1 + secrets.randbelow(2**30),

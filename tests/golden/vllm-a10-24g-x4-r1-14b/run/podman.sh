@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=02f424532ba18b5d14f1a947591b0807b8aa6cf7af9c910972686f982fda2209 \
+  --label io.weighbridge.plan=2cfea9abb28b68a3f65f8e078df27b7fc9c7b7f5713b9eebfcdbbc54439c54bb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=9c269af291fec872272333f6398f52bdcaf962067ff243396cfa48258e347ffa \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-02f424532ba1
+  --label io.weighbridge.spec=e3b279146a5f4e606aeec50297ebbc229ead2df12951ba20dd2dd32d22521bfb \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-2cfea9abb28b

@@ -13,11 +13,15 @@ docker run \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --tmpfs /tmp:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=65ab46c11655a99dd81a44d30c0ce741ebb7a20f0dae6447eb71da5445174f3b \
+  --label io.weighbridge.plan=db08342caa1c9892c33215f699b551b92a9f29fcd91a68fee83498863a6d6744 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=834f87d2e51d6398a06b3347a93a32e41c5b7027a5459b96186dfb9a8be619ea \
-  weighbridge/vllm:cpu-weighbridge-demo-65ab46c11655
+  --label io.weighbridge.spec=49a32b04a335a413d80ccbb5eae231f6bad28b8c45748ce085d7fa7a56f6474e \
+  weighbridge/vllm:cpu-weighbridge-demo-db08342caa1c

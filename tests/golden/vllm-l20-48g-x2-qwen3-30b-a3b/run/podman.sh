@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=541b2d78ae90dd19be1a48d6c54020b5b1b77369d11d1839bb6b936aa74ca7e8 \
+  --label io.weighbridge.plan=0f4cfc543b7cf7d2923e103bbd25d3ef796f7b0a60dcc0742ecb49b868200721 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=0ebdf56eebdb8bd8658045a81f9f484cb50ef3c86f0a63135c348b61bb5a7ca8 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-541b2d78ae90
+  --label io.weighbridge.spec=03f067f398aac6f06cb80899372e5775acb11f2396b5096a2158a8e36fc66ba6 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-0f4cfc543b7c
