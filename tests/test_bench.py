@@ -20,7 +20,7 @@ from weighbridge.benchtext import bench_text, change_text, held_text
 from weighbridge.catalog import Catalog
 from weighbridge.effects.bench import read_report, read_slo, record, recorded
 from weighbridge.errors import BadFile, BadValue, UnknownName
-from weighbridge.verbs.measure import metric_file, scenario_file
+from weighbridge.verbs.measure import asked_points, metric_file, scenario_file
 from weighbridge.verdict import Limit, Slo, check_slo, compare, estimate, held, metric_names, ratio, value
 
 RUN = (28.57, 28.88, 28.53, 29.05, 29.12)  # requests/s of one plan on an H100
@@ -90,6 +90,12 @@ def test_a_sweep_asks_every_pair_within_what_a_key_may(catalog: Catalog) -> None
     assert points(scenario, context=2048, most=256)[0][0].concurrency is None
 
 
+@pytest.mark.parametrize("flag", ["repeats", "concurrency"])
+def test_none_of_something_is_refused(flag: str, catalog: Catalog) -> None:
+    with pytest.raises(BadValue, match=f"--{flag} 0"):
+        asked_points(catalog, {flag: "0"}, 2048, 256)
+
+
 # --- what may be said of it ----------------------------------------------------------------------------
 
 
@@ -106,7 +112,9 @@ def test_a_ratio_has_an_interval_and_one_run_has_none() -> None:
     assert low is not None
     assert high is not None
     assert 1.85 < low < times < high < 2.1
-    assert ratio(EAGER[:1], RUN) == (pytest.approx(28.83 / 13.6, rel=0.01), None, None)
+    times, low, high = ratio(EAGER[:1], RUN)
+    assert times == pytest.approx(28.83 / 13.6, rel=0.01)
+    assert low is high is None
 
 
 def test_runs_that_cannot_be_told_apart_are_not(catalog: Catalog) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from weighbridge.bench import BenchReport, MetricFile, Point, ScenarioFile, chosen, points, read_rates
 from weighbridge.catalog import Catalog, convert, read_yaml
+from weighbridge.errors import BadValue
 from weighbridge.order import read_count
 from weighbridge.verdict import Slo
 
@@ -31,13 +32,20 @@ def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int, most
     """The points of --scenario, --rates, --concurrency and --repeats within a context, `most` requests at a time."""
     file = scenario_file(catalog)
     names = chosen(file, values.get("scenario"))
-    counts = [read_count("--concurrency", c) for c in (values.get("concurrency") or "").split(",") if c]
-    repeats = read_count("--repeats", values["repeats"]) if values.get("repeats") else None
+    counts = [_some("--concurrency", c) for c in (values.get("concurrency") or "").split(",") if c]
+    repeats = _some("--repeats", values["repeats"]) if values.get("repeats") else None
     return points(
         {name: file.scenarios[name] for name in names},
         context=context, rates=read_rates(values.get("rates")), concurrencies=counts, repeats=repeats,
         most=most,
     )  # fmt: skip
+
+
+def _some(flag: str, text: str) -> int:
+    count = read_count(flag, text)
+    if not count:
+        raise BadValue(f"{flag} 0 measures nothing", f"for example: {flag} 3")
+    return count
 
 
 def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport | None:
