@@ -70,6 +70,11 @@ screenshots: develop docker ## the pictures of the console in docs/, from a real
 	@scripts/install-missing.sh tools fonts
 	$(BIN)/python tests/console/screenshots.py
 
+.PHONY: performance
+performance: develop ## docs/performance.md from its rows, docs/benchmark.md from its words
+	PYTHONPATH=. $(BIN)/python tests/bench/serving/page.py
+	PYTHONPATH=. $(BIN)/python scripts/benchmark_page.py
+
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml
 	scripts/lock.sh

@@ -5,11 +5,13 @@ from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
+from weighbridge.verbs.prove import bench
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
     "bake",
+    "bench",
     "build",
     "calibrate",
     "clean",

@@ -115,14 +115,14 @@ class Asked:
         bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
         return bundled or model_folder(self.environment, slug(self.plan.model))
 
-    @cached_property
-    def name(self) -> str:
-        return read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
-
     def home(self, name: str) -> Path:
         """The folder of an appliance's keys and certificate."""
         config = self.environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
         return Path(config).absolute() / "weighbridge" / name
+
+    @cached_property
+    def name(self) -> str:
+        return read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
 
     @cached_property
     def keyring(self) -> Keyring:

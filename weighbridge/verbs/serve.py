@@ -112,10 +112,13 @@ def smoke(json: bool, name: str | None, junit: str | None, strict: bool, **value
     return 0 if report.ok and not short else 1
 
 
-@verb(CATALOG, JSON)
-def status(json: bool, **values: Any) -> None:
+@verb({"startup": (False, "where the start of each went, by phase, from its engine's log")}, CATALOG, JSON)
+def status(json: bool, startup: bool, **values: Any) -> None:
     """The appliances of this host, and whether each holds the tokens that its plan promised."""
     from weighbridge.effects.docker import Host
+
+    if startup:
+        return startups(json, **values)
     from weighbridge.effects.figures import appliances
     from weighbridge.report import short_words, table
 
@@ -127,6 +130,17 @@ def status(json: bool, **values: Any) -> None:
         else "no appliance is here; start one: invoke run"
     )
     show([{**seen.running._asdict(), "memory": seen.memory} for seen in found], lambda: text, json)
+
+
+def startups(json: bool, **values: Any) -> None:
+    """Where the start of every appliance went."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.effects.startup import starts
+    from weighbridge.startup import startup_text
+
+    found = starts(Host(), asked(values).catalog)
+    texts = [f"{name}\n{startup_text(took)}" for name, took in found.items()]
+    show(found, lambda: "\n\n".join(texts) or "no appliance is here; start one: invoke run", json)
 
 
 @verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})
