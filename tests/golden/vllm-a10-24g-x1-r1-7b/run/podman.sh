@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=755bc8ddb5b7ddcbf8498d009ec1959ee80e72cd06bdd2441d83a64d9bae601c \
+  --label io.weighbridge.plan=d641669b633536dbe4019180762da6c4bddc39e11235b487ae08f78c78ad1634 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=9de725479dc42cb3a1cddebd5a160589e0901ab0d1961d2fb4945c06a33d465f \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-755bc8ddb5b7
+  --label io.weighbridge.spec=0a5556d694cd11805576283a05bb4f9ab16cf14a8987cd111391b80cc51756c9 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-d641669b6335

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=2cfea9abb28b68a3f65f8e078df27b7fc9c7b7f5713b9eebfcdbbc54439c54bb \
+  --label io.weighbridge.plan=ee4e689117177bc8d3d353ee41219b8876b2e34893799276542150ed0f12a682 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=e3b279146a5f4e606aeec50297ebbc229ead2df12951ba20dd2dd32d22521bfb \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-2cfea9abb28b
+  --label io.weighbridge.spec=af02135a302dad7cb20dab8fb8545c99d42d6d9816661ce060c242c5dae015d2 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-ee4e68911717

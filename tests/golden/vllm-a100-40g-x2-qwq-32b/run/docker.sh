@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=f5b665802e6024ed3f7400f9a2887b1fc8dd428028a3742a0e16f8cef2185a16 \
+  --label io.weighbridge.plan=b98478ec7bc7bb84587af76b04d6b50371f4c0458b25a8ba01d200622510acde \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=0808a5e01969e8ff25fe75e2daa62eb64684f5af0dacb364cbcaa481ecef9db1 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-f5b665802e60
+  --label io.weighbridge.spec=9337e069fb5f4d8d0bd58f9a8cf3b615d8d3a8fb319994aac8ffa0e6369f9166 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-b98478ec7bc7

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=cbb30728da597c4fc756bd74c2b8b6f77bea89b0d1c9523c7b40bac468f6b0c3 \
+  --label io.weighbridge.plan=e921f2a407d373f92bcc511c9eb412f1cb474fa1363cb7dc8a4405d38ef3724b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=db241504fcda324a0332d0c1584c46e5aacde60bae0c8172c43882f10eddad00 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-cbb30728da59
+  --label io.weighbridge.spec=e17366c7ee41fa0b1bc1432382a710d81973957c07a435c691d5cfa797b76113 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-e921f2a407d3

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fa262927a588048520a6778d611f6daa0625cd9aeb8fdae24247dc77448f0728 \
+  --label io.weighbridge.plan=5b8e1076850a75ff9c2745ce1f313754b40d94d5e875acca2af1595779d88a16 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=60106c8bd97e622655b361701abeb11ddc6ad63ab890495a084fe11889bd39f1 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-fa262927a588
+  --label io.weighbridge.spec=5ef3f3616844639bc7f242fd69803ce09137121dd6832c3e14739aae0ac1b46f \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5b8e1076850a

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ff5b3d26cac020dd74b1a3912d111bcb8639b531a7cde8b00032e96c11a40c6a \
+  --label io.weighbridge.plan=84042ea482a593c10c77575c748384df7e6dbd2b0eb7ba06a4c6a1951a22821f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=bae558a76f03e72ecdcc084ac2f383967d2929634e45996090fbef4a776af4d4 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-ff5b3d26cac0
+  --label io.weighbridge.spec=e8737e898d9ac37a5be28900ccc6b25ce1d8976d54b39133645ea0fc4f0dde9a \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-84042ea482a5

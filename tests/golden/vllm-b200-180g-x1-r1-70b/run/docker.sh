@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=12bb26cd4a4b72d0ba421bcd6d57f5810117f45fe5052aa0ea4552f0175852e9 \
+  --label io.weighbridge.plan=8a55d7b1a8cbfed6ff25c03eb7a4984193deb473472498c86b849ef4da35d0aa \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=61e88180b127eec15e1a404bc9e959eddd826d5d4b69396d823e24f58e249ce7 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-12bb26cd4a4b
+  --label io.weighbridge.spec=c1aab5ce6d3de2b283f715d736d6204a69c99deb2a93404de4f721e62e32c929 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-8a55d7b1a8cb

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d972e2b8eb5e02bc0a7d8222733bdfa7e7575085f981c715e44e7266cd10d9a9 \
+  --label io.weighbridge.plan=60c808d1052a5cf620de160a1235fe06f45c8649f48a09ca1bba12af05af6ffb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=85ad19ac23e144df10be5d154b4a82f21780d6c348f7664a4b94aec5f52e3305 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d972e2b8eb5e
+  --label io.weighbridge.spec=21a4983e917dabcadb1cd11ba97d3468d8d440c5d2ea494bfa7bc8a2f12dff75 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-60c808d1052a

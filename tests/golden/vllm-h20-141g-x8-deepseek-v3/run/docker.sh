@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=bda703aab1d3cbc08c2c040e0514733605d88e20341e11021965eac3ef7023a7 \
+  --label io.weighbridge.plan=1a99853c49731a5d8ae5fb27cbf1bdef47e5d4245d1ee2aeb35e8e6bff882a59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=bd3dd525942c708d19c01aac9f8823945142a033dc1412bd67d65570b1d02b01 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-bda703aab1d3
+  --label io.weighbridge.spec=eaaa14d7c725967955b263f00e85bfa9fe48fb9a1592e3dfda1a6f309e0eb467 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-1a99853c4973

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e73f715933dba74591890ca23db30f0428655ae6fa1fa280203937011b033531 \
+  --label io.weighbridge.plan=9cf5a643d3022fa212de5b5ceaa3693a89b4b8639458d520cb67fac344835e46 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=d15807b1edb48e6df0634e6b6cd6d270f93eb9367f13837c544cd50ba7577711 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-e73f715933db
+  --label io.weighbridge.spec=73a410e5b491ff93c911dd650c13d745f949384d33f9abea3cb0ddab4f647fea \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-9cf5a643d302

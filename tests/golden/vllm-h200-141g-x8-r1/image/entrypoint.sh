@@ -27,6 +27,7 @@ export USER=engine
 export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
 export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
+export VLLM_WORKER_MULTIPROC_METHOD=fork
 mkdir -p "$HOME"
 
 model=/models/deepseek-r1

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=64ae5ac0a7671d8f3e52155a52916528c8c8da53f1e34712f8938645478f9916 \
+  --label io.weighbridge.plan=2f296a5cd91048457fc7b650de15352e221cca13df85097fbc4e8d8da5db1b4b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=3c46a63b051b14233be4598d4d9c0ea021b22c0a3b72bb82671035ecf407b357 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-64ae5ac0a767
+  --label io.weighbridge.spec=185ff88ef7522bcd87fd0b5188ea53a13f134069092897f2b79fc19404433068 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-2f296a5cd910

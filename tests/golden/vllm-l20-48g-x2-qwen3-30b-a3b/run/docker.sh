@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=0f4cfc543b7cf7d2923e103bbd25d3ef796f7b0a60dcc0742ecb49b868200721 \
+  --label io.weighbridge.plan=b5d1573c648c52aae21b5b877f0efe969704e3ce13759f4c68fd1eb95927d4e9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=03f067f398aac6f06cb80899372e5775acb11f2396b5096a2158a8e36fc66ba6 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-0f4cfc543b7c
+  --label io.weighbridge.spec=ad437cbce487d7f39b8f9b310faa4c4d06c61549512d4b38b1a83463c8d951fa \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-b5d1573c648c

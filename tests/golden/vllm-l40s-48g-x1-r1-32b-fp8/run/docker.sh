@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=5f9d66a8eece3acbcd757e6b50e3843b787cec19be2ad503fef1c484edd3c427 \
+  --label io.weighbridge.plan=e8fe1bda051f9ff2ae487111859b23929689444eb246f1cee59c93c3d11546b8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=5dec95b6ccc74360c52ad68d9d4c18257198798083b6d406b782f85ee518eb50 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-5f9d66a8eece
+  --label io.weighbridge.spec=efc9e600bc985aaf8d56b361c87cf9f06f7aa85976c9032f24c27f11127b2ac1 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e8fe1bda051f

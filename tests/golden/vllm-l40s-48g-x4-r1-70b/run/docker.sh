@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=3091f541af90d0f0adedf926285ae76d7ebf2e6e21c6e2f81e9049bceb657c20 \
+  --label io.weighbridge.plan=ba44eb007518087197ed41f8d1538276f02bc8c16ce022021ed498bd1c005146 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=6658edbc79f24c18e408cb396e66dbf9d715f992f918f2cfda323f9fb73f69e8 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-3091f541af90
+  --label io.weighbridge.spec=840ef1c341d9abf728ac0e88ec35d6b5cc754ec03fd4ddfb58aad0e021e43ec4 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-ba44eb007518

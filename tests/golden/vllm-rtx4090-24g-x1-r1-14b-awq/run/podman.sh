@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=a3f635ba65310af367cb5e999f1dd70fd1dd7c22d94ed8683ae6e54075ae4330 \
+  --label io.weighbridge.plan=0812ba017dd060dcb174fd6e7c91388893b898af924b813a2ba6dc71fffc1868 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=25aae2fea23a9e76121862d4f2dabb09ce0e467bf04b94c0c3f54d43d3230c3b \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-a3f635ba6531
+  --label io.weighbridge.spec=90c0858cb100198a2982f41bea9fd2853ba7ef8a9706b7b83b58593f24b0f98f \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-0812ba017dd0

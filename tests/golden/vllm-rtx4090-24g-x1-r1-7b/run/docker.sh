@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=937ecc769154094eebc4e694c1aa9a38da3a28ef911ccc5fc710bf14c453b952 \
+  --label io.weighbridge.plan=74aab7511b095fba027fb495de7a363750cbd7bcdc2ddb6d18199ee0a15e2cd3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=f1875cfe1c0db76bee09b6233e48cf9c54e99dc686d56985446bf7f45716477a \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-937ecc769154
+  --label io.weighbridge.spec=ca4018a5040b9967592d188c69edd138a6bbeba7c1d7aa40698d43cbc3956381 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-74aab7511b09

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=efe634ea16a06e1f81c9555455f2ab5e698b276ea960245c11ff9f8cbd9450a7 \
+  --label io.weighbridge.plan=f3ca1e2aa7376e4c385549c3647e559758de5b64148d19bf8a812136199da610 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=e659b4715ffab6d1f7078a9d56b285d7ff1c459f3e098bfd53573d3057cd2292 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-efe634ea16a0
+  --label io.weighbridge.spec=f9271a1437bbcaf84a77987f2b599f10000c37653f163360b96822ba588fc781 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f3ca1e2aa737

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=c4b81c0d77875ecd76bd78c08461a01ac6ab10fb804eb3db56af29e8265bcd89 \
+  --label io.weighbridge.plan=4918b03bf6d2e97bb3d306aedda6a3febcbde9c3cebc72a9abae4d3141a781bd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=94706925a0dc1850e149380835f0e3e80aa809bb0186ce4c5d421ae050246a36 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-c4b81c0d7787
+  --label io.weighbridge.spec=4b595717cecbe505cb0313fda8f4f32352609386cf4891f0f4a7864936951f8e \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-4918b03bf6d2

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=d719a481b9fc80deb1118571bc1e0b19423b59949e32473e16534e43c3ee8142 \
+  --label io.weighbridge.plan=cdc8bd64e0d8f6428293b04f10961ffa12e661ec02d89c4f8e07ddb99c227175 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=9ad7805df21eb4da4f72df6ea80d52057f38be7437971216af9cc07286711122 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-d719a481b9fc
+  --label io.weighbridge.spec=b6e3f5d0682fb7f394c52ee2343bac5dcb9ad89aaf2112c69af6d98773619f27 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-cdc8bd64e0d8
