@@ -76,7 +76,8 @@ The same model on the same machine, seconds to `/health`; the first token came 0
 More than half of a warm start is Python importing the engine, twice: once for the API server, once for the engine's
 process. The cache volume saves compilation and the look at the model's class. Forking the engine's process saves the
 second import, so CUDA plans set it; on four H200 (70B, TP2 x DP2) it started and served as well. The engine's startup
-plan is left off: it saved two seconds, and with it the engine held fewer tokens (1,058,864) than were promised (1,066,736).
+plan is left off: it saved two seconds, and with it the engine held fewer tokens (1,058,864) than were promised
+(1,066,736).
 
 ## The same offline, and on four cards
 
@@ -91,7 +92,8 @@ Single runs, the engine's own tools, the same day:
 | 70B, 512 in / 128 out, 300 prompts, two runs: the plan; the pasted line | 25.1, 28.1; 23.7, 29.0: not told apart |
 | a pasted line with utilization 1 | refused by the engine: 137.8 of 139.8 GiB are free |
 
-The two lines on four H200 ran with the fused all-reduce off (`fuse_allreduce_rms: false`): that host has no NVLink multicast.
+The two lines on four H200 ran with the fused all-reduce off (`fuse_allreduce_rms: false`): that host has no NVLink
+multicast.
 
 Command: `{command}`. Basis: {basis}.
 """
