@@ -37,6 +37,11 @@ golden: develop ## write the golden files anew; read the diff
 live: develop docker ## the tests on a real container alone
 	$(BIN)/pytest --live -m live
 
+.PHONY: load
+load: SECONDS ?= 300
+load: develop docker ## 64 streaming clients through the gateway of the CPU image, SECONDS=300
+	PYTHONPATH=.:tests/load $(BIN)/python tests/load/load.py $(SECONDS)
+
 .PHONY: demo-model
 demo-model: setup ## train the demo model again (minutes, CPU)
 	scripts/train_demo_model.sh

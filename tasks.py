@@ -1,5 +1,6 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
 
@@ -9,6 +10,7 @@ __all__ = [
     "clean",
     "engines",
     "fit",
+    "keys",
     "logs",
     "models",
     "plan",

@@ -17,12 +17,12 @@ from weighbridge.plan import slug
 from weighbridge.render import plan_json, render_all, render_image
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name, run_spec
-from weighbridge.types import File, Order, Plan, RunSpec
+from weighbridge.types import File, Order, Plan, Reach, RunSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 PORT = 8000
-COPIED = ("/requirements.txt", ".py")
+COPIED = ("/requirements.txt", ".py", ".js", ".css", ".html")
 
 
 class Case(NamedTuple):
@@ -57,14 +57,16 @@ def cases() -> list[Case]:
 
 
 def spec_of(
-    plan: Plan, catalog: Catalog, port: int = PORT, *, name: str | None = None, weights: str | None = None
-) -> RunSpec:
-    """The RunSpec of a plan, its weights in /srv/models/<slug>."""
+    plan: Plan, catalog: Catalog, port: int = PORT, *, name: str | None = None, weights: str | None = None,
+    reach: Reach | None = None,
+) -> RunSpec:  # fmt: skip
+    """The RunSpec of a plan, its weights in /srv/models/<slug>, its keys in /srv/keys."""
     engine = catalog.engine(plan.engine).families[plan.family]
     family = catalog.profile(plan.profile).family
     digest = render_image(plan, catalog).digest
     folder = weights or f"/srv/models/{slug(plan.model)}"
-    return run_spec(plan, family, engine, digest=digest, weights=folder, name=name or container_name(plan), port=port)
+    called, reach = name or container_name(plan), reach or Reach(keys="/srv/keys/keys")
+    return run_spec(plan, family, engine, digest=digest, weights=folder, name=called, port=port, reach=reach)
 
 
 @cache

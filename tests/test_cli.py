@@ -25,6 +25,7 @@ VERBS = [
     "calibrate",
     "clean",
     "engines",
+    "keys",
     "logs",
     "models",
     "plan",
@@ -303,11 +304,14 @@ def test_listings(verb: str, inv: Any) -> None:
     assert all("id" in row for row in found)
 
 
+POSITIONALS = {"keys": " <action>"}
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_takes_no_positionals(verb: str, inv: Any) -> None:
     said = inv(verb, "--help")
     assert said.code == 0
-    assert f"Usage: inv [--core-opts] {verb} [--options]" in said.out
+    assert f"Usage: inv [--core-opts] {verb}{POSITIONALS.get(verb, '')} [--options]" in said.out
     assert "none" not in said.out.split("Docstring:")[1].split("Options:")[0]
 
 

@@ -332,6 +332,7 @@ QUOTING = {
     ".dockerfile.j2": {"sh"},
     ".yaml.j2": {"json", "compose_json"},
     ".json.j2": {"json"},
+    ".conf.j2": {"nginx"},
 }
 ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
 BARE = {
@@ -339,6 +340,7 @@ BARE = {
     ("images/vllm/cpu.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
     ("images/vllm/cpu.dockerfile.j2", "plan.engine_version"): "engine.yaml's own, see the test below",
     ("images/vllm/vendor.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
+    ("images/vllm/vendor.dockerfile.j2", "plan.gateway_image"): "the same",
 }
 
 

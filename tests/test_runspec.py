@@ -20,7 +20,7 @@ from weighbridge.runspec import _mount, api_body, container_name, image_tag, lin
 from weighbridge.types import Plan, RunSpec
 
 RUNNABLE = [c for c in cases() if not c.name.endswith(("-refused", "-planned"))]
-SWITCHES = {"--detach", "--read-only", "--init"}
+SWITCHES = {"--detach", "--read-only"}
 
 
 class Made(NamedTuple):
@@ -77,9 +77,8 @@ def test_the_docker_line_says_what_the_sdk_is_told(made: Made) -> None:
     assert rest == [body["Image"]]
     assert found["--name"] == [made.spec.name]
     assert found["--user"] == [body["User"]]
-    assert ("--detach" in found, "--read-only" in found, "--init" in found) == (
-        True, host["ReadonlyRootfs"], host["Init"],
-    )  # fmt: skip
+    assert ("--detach" in found, "--read-only" in found) == (True, host["ReadonlyRootfs"])
+    assert [mib(m) * 1024**2 for m in found.get("--memory", ["0m"])] == [host["Memory"]]
     assert found["--cap-drop"] == host["CapDrop"]
     assert found["--security-opt"] == host["SecurityOpt"]
     assert found["--pids-limit"] == [str(host["PidsLimit"])]
@@ -101,7 +100,7 @@ def test_the_docker_line_says_what_the_sdk_is_told(made: Made) -> None:
     assert pairs(found["--label"]) == body["Labels"]
     known = SWITCHES | {
         "--name", "--user", "--cap-drop", "--security-opt", "--pids-limit", "--restart", "--publish", "--shm-size",
-        "--device", "--group-add", "--ulimit", "--tmpfs", "--env", "--label", "--stop-timeout",
+        "--device", "--group-add", "--ulimit", "--tmpfs", "--env", "--label", "--stop-timeout", "--memory",
     }  # fmt: skip
     assert set(found) - known <= {"--mount", "--gpus"}, "a flag that neither this nor the next two comparisons look at"
     assert "--network" not in found
@@ -156,7 +155,8 @@ def test_the_compose_file_says_what_the_docker_line_says(made: Made, catalog: Ca
     assert service["image"] == image
     assert [service["container_name"]] == found["--name"]
     assert [service["user"]] == found["--user"]
-    assert (service["read_only"], service["init"]) == (True, "--init" in found)
+    assert service["read_only"] is True
+    assert [service.get("mem_limit")] == found.get("--memory", [None])
     assert service["cap_drop"] == found["--cap-drop"]
     assert service["security_opt"] == found["--security-opt"]
     assert [str(service["pids_limit"])] == found["--pids-limit"]
@@ -210,7 +210,7 @@ def test_every_choice_has_its_reason(made: Made) -> None:
     assert all(made.spec.reasons.values())
     chosen = {
         "device_request": made.spec.device_request is not None, "devices": bool(made.spec.devices),
-        "cache": bool(made.spec.volumes), "init": made.spec.init, "user": True, "stop": True,
+        "cache": bool(made.spec.volumes), "memory": made.spec.memory_mib is not None, "user": True, "stop": True,
     }  # fmt: skip
     assert {name: name in made.spec.reasons for name in chosen} == chosen, "a reason for what was not chosen"
     assert all(m.because for m in made.spec.mounts)
@@ -298,7 +298,7 @@ def test_an_unknown_spelling_suggests_one(name: str, hint: str, catalog: Catalog
 
 
 def test_a_dockerfile_copies_nothing_that_is_not_in_the_context(made: Made, catalog: Catalog) -> None:
-    files = set(render_image(made.plan, catalog).files) | {"wheels/"}
+    files = set(render_image(made.plan, catalog).files) | {"wheels/", "console/"}
     text = render_image(made.plan, catalog).files["Dockerfile"].text
     rows = [row.split()[1:-1] for row in text.splitlines() if row.startswith("COPY ") and "--from" not in row]
     assert [word for row in rows for word in row if word not in files] == []

@@ -48,7 +48,18 @@ NAME: Flags = {"name": (None, "name of the appliance (default: the only one that
 RUN: Flags = {
     "name": (None, "name of the appliance (default: from the model)"),
     "weights": (None, "folder with the model's weights (default: WEIGHBRIDGE_STORE/<model>)"),
-    "port": ("8000", "port on 127.0.0.1; 0 takes a free one (default 8000)"),
+    "port": ("8000", "port of the gateway; 0 takes a free one (default 8000)"),
+    "listen": (None, "IP address to publish the port on; 0.0.0.0 is all of them (default 127.0.0.1)"),
+    "keys": (None, "file of key hashes, alone in its folder (default: made on the first run; see: invoke keys --help)"),
+    "tls": (None, "self-signed: make a certificate and serve https"),
+    "tls_cert": (None, "serve https with this certificate and its chain, PEM; a renewed file is taken over"),
+    "tls_key": (None, "the certificate's private key, PEM, in the same folder"),
+    "cors": (None, "origin whose pages may ask, such as https://chat.example.org (default: none)"),
+    "console": (None, "data of the page at /: open, key or off (default key)"),
+    "key_rate": (None, "requests a second with one key (default 100)"),
+    "key_streams": (None, "requests at a time with one key (default 256)"),
+    "memory_limit": (None, "most memory of the container, such as 64g (default: none)"),
+    "stop_seconds": (None, "time for running requests to end when it is stopped (default 30)"),
 }
 
 
@@ -64,21 +75,38 @@ def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
     print(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else text())
 
 
-def verb(*groups: Flags) -> Callable[[Callable[..., int | None]], Any]:
-    """A task whose flags are these; errors become two lines (or JSON) and an exit code, once, here."""
+def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable[..., int | None]], Any]:
+    """A task whose flags are these; errors become two lines (or JSON) and an exit code, once, here.
+
+    `positional` are the flags that are given as plain words.
+    """
     flags = {name: flag for group in groups for name, flag in group.items()}
 
     def wrap(body: Callable[..., int | None]) -> Any:
         @functools.wraps(body)
         def call(_: Context, **values: Any) -> None:
+            if any(values[n] in ("--help", "-h") for n in positional):  # the parser took it for the word
+                print(_help(body, flags, positional))
+                sys.exit(0)
             sys.exit(guarded(body, values))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
         call.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *given])  # type: ignore[attr-defined]
-        return task(auto_shortflags=False, help={n.replace("_", "-"): words for n, (_, words) in flags.items()})(call)
+        help_ = {n.replace("_", "-"): words for n, (_, words) in flags.items()}
+        return task(auto_shortflags=False, positional=positional, help=help_)(call)
 
     return wrap
+
+
+def _help(body: Callable[..., int | None], flags: Flags, positional: tuple[str, ...]) -> str:
+    """The help of a verb with plain words, in the form of the others."""
+    options = [(n if n in positional else f"--{n.replace('_', '-')}", words) for n, (_, words) in flags.items()]
+    width = max(len(name) for name, _ in options)
+    rows = [f"  {name.ljust(width)}   {words}" for name, words in options]
+    usage = " ".join((body.__name__, *(f"<{n}>" for n in positional), "[--options]"))
+    head = [f"Usage: inv [--core-opts] {usage}", "", "Docstring:", f"  {body.__doc__}", "", "Options:"]
+    return "\n".join([*head, *rows])
 
 
 def refuse_empty(values: dict[str, Any]) -> None:

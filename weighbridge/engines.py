@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,13 +67,17 @@ class Tmpfs(Value, frozen=True, kw_only=True):
 
 
 class Base(Value, frozen=True, kw_only=True):
-    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels."""
+    """What a Dockerfile starts FROM: a published image, or ours, made of Debian packages and locked wheels.
+
+    `min_driver`: the oldest major version of the cards' driver that the image's libraries work with.
+    """
 
     image: str
     suite: str | None = None
     packages: tuple[str, ...] = ()
     lock: str | None = None
     python: str | None = None
+    min_driver: int | None = None
     note: str | None = None
     sources: tuple[str, ...] = ()
 
@@ -132,7 +136,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     online_quantizations: tuple[str, ...]
     kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
     cache_path: str | None = None
-    init_in_image: bool = False
+    gateway_base: Base | None = None
     because: str
 
 
@@ -151,6 +155,37 @@ class ConsoleMetrics(Value, frozen=True, kw_only=True):
     kv_usage: str | None = None
     generated: str | None = None
     kv_tokens: LabelProduct | None = None
+class GatewayPath(Value, frozen=True, kw_only=True):
+    """A path of the engine that clients may ask, and who may: anybody, holders of a key, or of a metrics key."""
+
+    path: str
+    methods: tuple[Literal["GET", "HEAD", "POST"], ...]
+    who: Literal["open", "key", "metrics"] = "key"
+
+
+class FirstToken(Value, frozen=True, kw_only=True):
+    """The request that proves an engine after its start; the model's name is added to the body."""
+
+    path: str
+    body: dict[str, Any]
+    seconds: int = 600
+
+
+class Gateway(Value, frozen=True, kw_only=True):
+    """What the gateway in front of an engine lets through. The engine listens on `socket`, or on `port` of loopback."""
+
+    socket: str | None = None
+    port: int | None = None
+    health_path: str
+    metrics_path: str
+    first_token: FirstToken
+    body_mib: int
+    answer_seconds: int
+    paths: tuple[GatewayPath, ...]
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.socket}" if self.socket else f"127.0.0.1:{self.port}"
 
 
 class Engine(Value, frozen=True, kw_only=True):
@@ -159,8 +194,8 @@ class Engine(Value, frozen=True, kw_only=True):
     id: str
     title: str
     port: int
-    health_path: str
     ready_seconds: int
+    gateway: Gateway
     families: dict[str, EngineFamily]
     arguments: tuple[Argument, ...]
     progress: dict[str, str]

@@ -64,8 +64,8 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "tool_call_parser": model.parsers.tool_call,
         "chat_template": model.parsers.chat_template,
         "model_path": f"/models/{slug(model.id)}",
-        "port": engine.port,
-        "base_image": base_reference(base),
+        **_served(engine, family, base),
+        "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
         "warnings": warnings(weighing, layout, wanted),
     }
@@ -91,6 +91,18 @@ def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[
     shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
     ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
     return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits}
+
+
+def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:
+    """What the engine is started from, and what stands in front of it."""
+    return {
+        "port": engine.port,
+        "ready_seconds": engine.ready_seconds,
+        "gateway": engine.gateway,
+        "base_image": base_reference(base),
+        "gateway_image": base_reference(family.gateway_base) if family.gateway_base else None,
+        "min_driver": base.min_driver,
+    }
 
 
 def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
@@ -253,13 +265,19 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
     for argument in engine.arguments:
         if argument.families and decided["family"] not in argument.families:
             continue
-        value = decided[argument.field] if argument.field else argument.value
+        value = _field(decided, argument.field) if argument.field else argument.value
         if value is None or value is False or value == "":
             continue
         found.append(argument.flag)
         if not argument.switch:
             found.append(f"{value:g}" if isinstance(value, float) else str(value))
     return tuple(found)
+
+
+def _field(decided: dict[str, Any], name: str) -> Any:
+    """A decision by its name; `gateway.socket` is one inside another."""
+    outer, _, inner = name.partition(".")
+    return getattr(decided[outer], inner) if inner else decided[outer]
 
 
 # --- context -------------------------------------------------------------------------------------------

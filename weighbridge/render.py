@@ -16,7 +16,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.engines import Tmpfs, Ulimit
 from weighbridge.errors import unknown
 from weighbridge.runspec import line, run_spec, tmpfs_options
-from weighbridge.types import File, Plan, Recipe, RunSpec
+from weighbridge.types import File, Plan, Reach, Recipe, RunSpec
 
 RUNTIMES = ("docker", "podman")
 _RUN_HEADER = "# Rendered by Weighbridge from a plan: change the plan, not this."
@@ -48,6 +48,11 @@ def as_json(value: object) -> str:
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, sort_keys=True)
 
 
+def nginx(value: object) -> str:
+    """A value as one word of an nginx configuration, in which a dollar begins a variable."""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def compose_json(value: object) -> str:
     """JSON for a compose file, in which a dollar begins a variable unless it is doubled."""
     return as_json(value).replace("$", "$$")
@@ -75,7 +80,7 @@ def environment(folders: list[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (argument_rows, compose_json, project_name, sh_words, tmpfs_values, ulimit_values)
+    filters = (argument_rows, compose_json, nginx, project_name, sh_words, tmpfs_values, ulimit_values)
     found.filters.update({"sh": shell, "json": as_json, **{f.__name__: f for f in filters}})
     return found
 
@@ -91,17 +96,31 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
     base = family.bases[plan.engine_version]
     entrypoint = catalog.engine_file(plan.engine, "entrypoint.sh.j2")
     templates = environment([entrypoint.parent, entrypoint.parent.parent / "_shared"])
-    names = {"Dockerfile": family.dockerfile, "entrypoint.sh": entrypoint.name}
+    names = {"Dockerfile": family.dockerfile, "entrypoint.sh": entrypoint.name, "nginx.conf": "gateway/nginx.conf.j2"}
     files = {
         name: File(text=templates.get_template(source).render(plan=plan), executable=name.endswith(".sh"))
         for name, source in names.items()
     }
     for name in family.context_files:
         files[name] = File(text=catalog.engine_file(plan.engine, name).read_text(encoding="utf-8"))
+    files.update(_shared_files(entrypoint.parent.parent / "_shared", bundle=family.gateway_base is not None))
     files["plan.json"] = File(text=plan_json(plan))
     if base.lock:
         files["requirements.txt"] = File(text=catalog.engine_file(plan.engine, base.lock).read_text(encoding="utf-8"))
-    return Recipe(files=files, lock=base.lock, python=base.python, base=base, digest=_digest(files))
+    return Recipe(
+        files=files, lock=base.lock, python=base.python, base=base, gateway_base=family.gateway_base,
+        digest=_digest(files),
+    )  # fmt: skip
+
+
+def _shared_files(folder: Path, *, bundle: bool) -> dict[str, File]:
+    """The gateway's programs and the console's files, copied as they are; `bundle` adds what gathers nginx."""
+    found = {}
+    for path in sorted([*folder.glob("gateway/*"), *folder.glob("console/*")]):
+        if path.is_file() and path.suffix != ".j2" and (bundle or path.name != "bundle.sh"):
+            name = str(path.relative_to(folder)) if path.parent.name == "console" else path.name
+            found[name] = File(text=path.read_text(encoding="utf-8"), executable=path.suffix == ".sh")
+    return found
 
 
 def _digest(files: Mapping[str, File]) -> str:
@@ -114,12 +133,14 @@ def _digest(files: Mapping[str, File]) -> str:
     return found.hexdigest()
 
 
-def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int) -> RunSpec:
+def spec_of(plan: Plan, catalog: Catalog, *, weights: Path, name: str, port: int, reach: Reach) -> RunSpec:
     """The RunSpec of a plan with its image's digest."""
     profile = catalog.profile(plan.profile)
     engine = catalog.engine(plan.engine).families[plan.family]
     digest = render_image(plan, catalog).digest
-    return run_spec(plan, profile.family, engine, digest=digest, weights=str(weights), name=name, port=port)
+    return run_spec(
+        plan, profile.family, engine, digest=digest, weights=str(weights), name=name, port=port, reach=reach
+    )
 
 
 def render_target(target: str, plan: Plan, run: RunSpec, catalog: Catalog) -> dict[str, File]:

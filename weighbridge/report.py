@@ -161,7 +161,13 @@ def curl_line(report: SmokeReport) -> str:
     """A first question as a line to paste."""
     question = {"model": report.model, "messages": [{"role": "user", "content": "What is the capital of France?"}]}
     body = shlex.quote(json.dumps(question, ensure_ascii=False))
-    return f"curl -s {report.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}"
+    trust = f" --cacert {shlex.quote(report.cert)}" if report.cert else ""
+    words = f"{trust} {report.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}"
+    if report.key_file is None:
+        return f"curl -s{words}"
+    # printf is the shell's own, so the key stands in no process's arguments
+    header = "'header = \"Authorization: Bearer %s\"'"
+    return f'printf {header} "$(cat {shlex.quote(report.key_file)})" | curl -s -K -{words}'
 
 
 def short_words(memory: Reconciliation | None) -> str:

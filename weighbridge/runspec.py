@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -14,26 +15,33 @@ from weighbridge.errors import Unsupported
 from weighbridge.facts import Family, Mount
 from weighbridge.memory import GIB
 from weighbridge.plan import slug
-from weighbridge.types import DeviceRequest, Plan, RunSpec
+from weighbridge.types import DeviceRequest, Plan, Reach, RunSpec
 
 LABEL = "io.weighbridge"
 CACHE_VOLUME = "weighbridge-cache"
 _PIDS = 4096
 _USER = "10001:0"
+KEYS = "/etc/weighbridge/keys"
+TLS = "/etc/weighbridge/tls"
+_GATEWAY_TMPFS = "/run/weighbridge"
+_DEFAULTS = Reach(keys="/keys")
 _REASONS = {
     "user": "the engine needs no root; group 0 may write the cache volume, so any uid works",
     "read_only": "nothing in the image changes while it serves",
     "cap_drop": "no capability is needed to listen above 1024 and to compute",
     "no_new_privileges": "no set-uid program may raise what was dropped",
-    "publish": "one port, on this address only",
+    "publish": "one port, the gateway's, on this address only",
     "shm": "ranks pass tensors through /dev/shm; a size of its own keeps the host's IPC namespace closed",
     "pids": "a bound on runaway processes; torch and its compilers start a few hundred threads",
-    "init": "an init process reaps the engine's workers and passes signals on",
+    "memory": "asked: more memory than this ends the container, not the host",
     "restart": "a crash is answered a few times, not for ever",
-    "stop": "running requests may finish before the engine is killed",
+    "stop": "new requests are refused and running ones may finish before the engine is killed",
     "device_request": "exactly the cards of the plan",
     "devices": "exactly the device nodes of the plan's cards",
     "weights": "weights are read, never written",
+    "keys": "hashes of the keys; a folder, so that a file that is replaced is seen",
+    "tls": "certificate and its key, read by the gateway alone; a folder, so that a renewal is seen",
+    "gateway": "the engine's socket, the gateway's settings and bodies that are being received",
     "cache": "compiled kernels outlive the container; they are programs, so no two appliances share a volume",
 }
 
@@ -59,7 +67,7 @@ def cache_volume(name: str) -> str:
 
 
 def run_spec(
-    plan: Plan, family: Family, engine: EngineFamily, *, digest: str, weights: str, name: str, port: int
+    plan: Plan, family: Family, engine: EngineFamily, *, digest: str, weights: str, name: str, port: int, reach: Reach
 ) -> RunSpec:
     """How the container of a plan starts. `weights` is the folder on the host; `port` the one published.
 
@@ -81,38 +89,65 @@ def run_spec(
         name=name,
         image=image_tag(plan, digest),
         user=_USER,
-        host_address="127.0.0.1",
+        host_address=reach.address,
         host_port=port,
         container_port=plan.port,
         shm_gib=plan.shm_gib,
         device_request=request,
         devices=tuple(_devices(access.devices, indexes)),
-        groups=access.groups,
-        mounts=(weights_mount, *access.mounts),
+        groups=(*access.groups, *([str(reach.tls_gid)] if reach.tls_gid else [])),
+        mounts=(weights_mount, *_gateway_mounts(reach), *access.mounts),
         volumes={cache_volume(name): engine.cache_path} if engine.cache_path else {},
-        tmpfs=engine.tmpfs,
+        tmpfs=(*engine.tmpfs, Tmpfs(path=_GATEWAY_TMPFS, size_gib=1, because=_REASONS["gateway"])),
         ulimits=plan.ulimits,
-        environment=access.environment,
+        environment={**access.environment, **_gateway_environment(reach)},
         labels={
             f"{LABEL}.plan": digest,
             f"{LABEL}.name": name,
             f"{LABEL}.model": plan.model,
             f"{LABEL}.profile": plan.profile,
+            f"{LABEL}.address": reach.address,
             f"{LABEL}.port": str(port),
         },
         pids_limit=_PIDS,
+        memory_mib=reach.memory_mib,
         restart="on-failure:3",
-        stop_seconds=30,
-        init=not engine.init_in_image,
-        reasons=_reasons(request is not None, bool(access.devices), bool(engine.cache_path), not engine.init_in_image),
+        stop_seconds=reach.stop_seconds,
+        reasons=_reasons(reach, request is not None, bool(access.devices), bool(engine.cache_path)),
     )
     labels = {**spec.labels, f"{LABEL}.spec": _digest(spec)}
     return msgspec.structs.replace(spec, labels=labels)
 
 
-def _reasons(request: bool, devices: bool, cache: bool, init: bool) -> dict[str, str]:
+def _gateway_mounts(reach: Reach) -> list[Mount]:
+    """Folders, never single files: a file that is replaced would stay the old one in the container."""
+    found = [Mount(source=str(PurePath(reach.keys).parent), target=KEYS, because=_REASONS["keys"])]
+    if reach.tls_cert:
+        found.append(Mount(source=str(PurePath(reach.tls_cert).parent), target=TLS, because=_REASONS["tls"]))
+    return found
+
+
+def _gateway_environment(reach: Reach) -> dict[str, str]:
+    """What the gateway is told; nothing of it is secret, and a default is not told."""
+    said = {
+        "WEIGHBRIDGE_KEYS": f"{KEYS}/{PurePath(reach.keys).name}",
+        "WEIGHBRIDGE_TLS_CERT": f"{TLS}/{PurePath(reach.tls_cert).name}" if reach.tls_cert else None,
+        "WEIGHBRIDGE_TLS_KEY": f"{TLS}/{PurePath(reach.tls_key).name}" if reach.tls_key else None,
+        "WEIGHBRIDGE_CORS": reach.cors,
+        "WEIGHBRIDGE_CONSOLE": None if reach.console == _DEFAULTS.console else reach.console,
+        "WEIGHBRIDGE_KEY_RATE": None if reach.key_rate == _DEFAULTS.key_rate else str(reach.key_rate),
+        "WEIGHBRIDGE_KEY_STREAMS": None if reach.key_streams == _DEFAULTS.key_streams else str(reach.key_streams),
+        "WEIGHBRIDGE_STOP_SECONDS": None if reach.stop_seconds == _DEFAULTS.stop_seconds else str(reach.stop_seconds),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _reasons(reach: Reach, request: bool, devices: bool, cache: bool) -> dict[str, str]:
     """Why the container starts as it does: of the choices that were made, and no others."""
-    left_out = {"device_request": not request, "devices": not devices, "cache": not cache, "init": not init}
+    left_out = {
+        "device_request": not request, "devices": not devices, "cache": not cache, "memory": not reach.memory_mib,
+        "tls": not reach.tls_cert,
+    }  # fmt: skip
     return {name: why for name, why in _REASONS.items() if not left_out.get(name)}
 
 
@@ -158,7 +193,7 @@ def words(spec: RunSpec, runtime: str) -> list[list[str]]:
         ["--cap-drop", "ALL"],
         ["--security-opt", "no-new-privileges"],
         ["--pids-limit", str(spec.pids_limit)],
-        *([["--init"]] if spec.init else []),
+        *([["--memory", f"{spec.memory_mib}m"]] if spec.memory_mib else []),
         ["--restart", spec.restart],
         ["--stop-timeout", str(spec.stop_seconds)],
         ["--publish", f"{spec.host_address}:{spec.host_port}:{spec.container_port}"],
@@ -210,7 +245,7 @@ def api_body(spec: RunSpec) -> dict[str, Any]:
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "PidsLimit": spec.pids_limit,
-            "Init": spec.init,
+            "Memory": (spec.memory_mib or 0) * 1024**2,
             "RestartPolicy": restart_policy(spec),
             "PortBindings": {port: [{"HostIp": spec.host_address, "HostPort": str(spec.host_port)}]},
             "ShmSize": int(spec.shm_gib * GIB),

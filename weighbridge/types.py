@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from weighbridge.engines import Base, Tmpfs, Ulimit
+from typing import Literal
+
+from weighbridge.engines import Base, Gateway, Tmpfs, Ulimit
 from weighbridge.facts import Evidence, Mount, Value
 
 # --- what was asked ------------------------------------------------------------------------------------
@@ -95,7 +97,12 @@ class Plan(Value, frozen=True, kw_only=True):
     chat_template: str | None
     model_path: str
     port: int
+    ready_seconds: int
+    gateway: Gateway
     base_image: str
+    gateway_image: str | None
+    min_driver: int | None
+    budget_mib: int
     command: tuple[str, ...]
     engine_args: tuple[str, ...]
     environment: dict[str, str]
@@ -118,6 +125,7 @@ class Recipe(Value, frozen=True, kw_only=True):
     lock: str | None
     python: str | None
     base: Base
+    gateway_base: Base | None
     digest: str
 
 
@@ -130,6 +138,22 @@ class DeviceRequest(Value, frozen=True, kw_only=True):
     driver: str
     cdi: str | None
     indexes: tuple[int, ...]
+
+
+class Reach(Value, frozen=True, kw_only=True):
+    """How clients reach an appliance. `keys` and `tls_*` are files of the host; their folders are mounted read-only."""
+
+    address: str = "127.0.0.1"
+    keys: str
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_gid: int | None = None
+    cors: str | None = None
+    console: Literal["open", "key", "off"] = "key"
+    key_rate: int = 100
+    key_streams: int = 256
+    memory_mib: int | None = None
+    stop_seconds: int = 30
 
 
 class RunSpec(Value, frozen=True, kw_only=True):
@@ -152,9 +176,9 @@ class RunSpec(Value, frozen=True, kw_only=True):
     environment: dict[str, str]
     labels: dict[str, str]
     pids_limit: int
+    memory_mib: int | None
     restart: str
     stop_seconds: int
-    init: bool
     reasons: dict[str, str]
 
 
@@ -199,6 +223,8 @@ class SmokeReport(Value, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     seconds: float
     memory: Reconciliation | None = None
+    key_file: str | None = None
+    cert: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,11 @@ import docker
 import httpx
 import openai
 import pytest
+import requests
+import schemathesis
 from docker.models.containers import Container
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.figures import metrics_text
@@ -31,11 +38,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "weighbridge-demo"
 HOSTILE = 'it\'s a "model"; $(touch /tmp/injected) `id`'
 NAME = "weighbridge-live"
+CONFIG = Path(tempfile.mkdtemp(prefix="weighbridge-live-"))
+ENVIRONMENT = {**os.environ, "XDG_CONFIG_HOME": str(CONFIG)}
 
 
 def invoke(*words: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("invoke")), *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRONMENT
+    )
+
+
+def key_file(name: str = NAME) -> Path:
+    return CONFIG / "weighbridge" / name / "key"
 
 
 def answer(*words: str) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def appliance(engine: docker.DockerClient) -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def client(appliance: dict[str, Any]) -> Iterator[openai.OpenAI]:
     direct = openai.DefaultHttpxClient(trust_env=False)  # a proxy of the environment cannot reach this machine for us
-    with openai.OpenAI(base_url=appliance["url"], api_key="none", http_client=direct) as found:
+    with openai.OpenAI(base_url=appliance["url"], api_key=key_file().read_text().strip(), http_client=direct) as found:
         yield found
 
 
@@ -90,7 +105,7 @@ def inside(engine: docker.DockerClient, name: str, *words: str) -> str:
 def test_every_smoke_check_is_green(appliance: dict[str, Any], tmp_path: Path) -> None:
     report = answer("smoke", "--name", NAME, "--junit", str(tmp_path / "smoke.xml"))
     assert {c["id"]: c["detail"] for c in report["checks"] if not c["ok"]} == {}
-    wanted = {"health", "models", "chat", "stream", "reasoning", "tool-call", "unknown-model", "too-long"}
+    wanted = {"health", "models", "chat", "stream", "reasoning", "tool-call", "unknown-model", "too-long", "closed"}
     assert {c["id"] for c in report["checks"]} == wanted
     tokens = next(x for x in report["memory"]["lines"] if x["name"] == "KV cache tokens")
     assert tokens["reported"] >= tokens["low"], "the engine holds what the plan promised"
@@ -99,7 +114,7 @@ def test_every_smoke_check_is_green(appliance: dict[str, Any], tmp_path: Path) -
 
 
 def test_smoke_by_address_needs_no_container(appliance: dict[str, Any]) -> None:
-    assert all(c["ok"] for c in answer("smoke", "--url", appliance["url"])["checks"])
+    assert all(c["ok"] for c in answer("smoke", "--url", appliance["url"], "--key-file", str(key_file()))["checks"])
 
 
 def test_the_openai_client_chats_streams_and_calls_tools(client: openai.OpenAI) -> None:
@@ -173,6 +188,105 @@ def test_least_privilege_arrives_in_the_container(appliance: dict[str, Any], eng
     assert container(engine).diff() in (None, [])
 
 
+def openapi(engine: docker.DockerClient) -> dict[str, Any]:
+    """The engine's own description of its paths, past the gateway."""
+    script = (
+        "import http.client, json, socket; plan = json.load(open('/opt/weighbridge/plan.json'));"
+        "c = http.client.HTTPConnection('x'); c.sock = socket.socket(socket.AF_UNIX);"
+        "c.sock.connect(plan['gateway']['socket']); c.request('GET', '/openapi.json');"
+        "print(c.getresponse().read().decode())"
+    )
+    found = json.loads(inside(engine, NAME, "python3", "-c", script))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_no_path_of_the_engine_is_open_that_is_not_on_the_list(
+    appliance: dict[str, Any], engine: docker.DockerClient
+) -> None:
+    root, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
+    listed = {p["path"] for p in answer("plan")["gateway"]["paths"]} | {"/health"}
+    routes = {(m.upper(), p) for p, methods in openapi(engine)["paths"].items() for m in methods}
+    said = re.findall(r"Route: (/\S*), Methods: ([A-Z, ]+)", engine.containers.get(NAME).logs().decode())
+    routes |= {(m, p) for p, methods in said for m in methods.split(", ")}
+    closed = {(m, p.replace("{", "").replace("}", "")) for m, p in routes if p not in listed}
+    with httpx.Client(base_url=root, trust_env=False, headers={"Authorization": f"Bearer {key}"}) as client:
+        answers = {(m, p): client.request(m, p).status_code for m, p in closed}
+    assert {row: code for row, code in answers.items() if code != 404} == {}
+    assert len(answers) > 30, "the engine has many more paths than are let through"
+
+
+def test_nothing_but_the_gateway_listens_to_the_network(appliance: dict[str, Any], engine: docker.DockerClient) -> None:
+    rows = [row.split() for row in inside(engine, NAME, "cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()]
+    listening = {tuple(r[1].split(":")) for r in rows if len(r) > 3 and r[3] == "0A"}
+    outside = {int(port, 16) for address, port in listening if not address.endswith("7F")}
+    assert len(listening) > 1, "the engine's own ports were seen"
+    assert outside == {8000}
+
+
+CANARY_PLACES = "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ 2>/dev/null; done; cat /run/weighbridge/*"
+
+
+def test_a_key_stands_nowhere_but_in_its_file(appliance: dict[str, Any], engine: docker.DockerClient) -> None:
+    """Looked for while the key is in use: in Docker's records, processes, files, logs and every layer."""
+    key = key_file().read_text().strip()
+    body = {"model": "weighbridge-demo", "prompt": "Hello", "max_tokens": 1}
+    for header in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {key}x"}):
+        httpx.post(f"{appliance['url']}/completions?key={key}", json=body, headers=header, trust_env=False)
+    found = engine.containers.get(NAME)
+    image = engine.images.get(appliance["image"])
+    places = {
+        "inspect": json.dumps(found.attrs) + json.dumps(image.attrs),
+        "history": json.dumps(image.history()),
+        "inside": inside(engine, NAME, "sh", "-c", CANARY_PLACES),
+        "log": found.logs().decode(),
+        "host": "".join(
+            p.read_bytes().decode(errors="replace") for p in Path("/proc").glob("[0-9]*/cmdline") if p.is_file()
+        ),
+    }
+    assert "entrypoint" in places["history"]
+    assert "VLLM" in places["inside"], "other processes' environment was read"
+    assert '"key":"owner"' in places["log"]
+    assert [name for name, text in places.items() if key in text] == []
+    layers = subprocess.run(["docker", "save", appliance["image"]], capture_output=True, check=True).stdout
+    assert b"weighbridge" in layers
+    assert key.encode() not in layers
+
+
+def send(case: Any, url: str, key: str, codes: Counter[int]) -> None:
+    try:
+        got = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120)
+    except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+        return  # the client itself cannot send it
+    codes[got.status_code] += 1
+
+
+def test_made_up_requests_break_neither_gateway_nor_engine(
+    appliance: dict[str, Any], engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the engine's own OpenAPI. `FUZZ_EXAMPLES=300 make live` sends some ten thousand."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    url, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
+    codes: Counter[int] = Counter()
+    examples = int(os.environ.get("FUZZ_EXAMPLES", "8"))
+    quiet = settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    for found in schemathesis.openapi.from_dict(openapi(engine)).get_all_operations():
+        if isinstance(found, Ok):
+            strategy = found.ok().as_strategy()
+            quiet(given(case=strategy)(lambda case: send(case, url, key, codes)))()
+    assert sum(codes.values()) > 10 * examples, codes
+    assert {400, 404} <= codes.keys(), codes
+    time.sleep(1)
+    log = engine.containers.get(NAME).logs(stderr=False).splitlines()
+    rows = [json.loads(line) for line in log if line.startswith(b"{")]
+    own = [r for r in rows if r["status"] >= 500 and not r["engine_status"] and r["path"] != "/health"]
+    assert own == []
+    assert all(c["ok"] for c in answer("smoke", "--name", NAME)["checks"])
+
+
 def test_the_image_is_small_and_the_second_build_does_nothing(
     appliance: dict[str, Any], engine: docker.DockerClient
 ) -> None:
@@ -184,6 +298,7 @@ def test_the_line_that_is_printed_starts_under_another_uid_without_network(
     appliance: dict[str, Any], engine: docker.DockerClient
 ) -> None:
     name = "weighbridge-live-line"
+    assert invoke("keys", "add", "--name", name, "--key-name", "test").returncode == 0
     line = answer("run", "--print", "docker", "--name", name, "--port", "0")["text"]
     words = shlex.split(line.replace("\\\n", " "))
     words[words.index("--user") + 1] = "1000700000:0"
@@ -264,7 +379,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(seconds: float, engine: docker.Do
     name = "weighbridge-live-interrupted"
     command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
     process = subprocess.Popen(  # a shell that runs tests in the background has SIGINT ignored
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stderr is not None
@@ -319,7 +434,8 @@ def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.Docke
     words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0")
     started = answer("run", *words)
     try:
-        served = httpx.get(f"{started['url']}/models", trust_env=False).json()["data"][0]["id"]
+        header = {"Authorization": f"Bearer {key_file(name).read_text().strip()}"}
+        served = httpx.get(f"{started['url']}/models", trust_env=False, headers=header).json()["data"][0]["id"]
         assert served == HOSTILE
         assert answer("smoke", "--name", name)["model"] == HOSTILE
         listing = inside(engine, name, "ls", "/tmp")

@@ -17,8 +17,8 @@ from docker.models.containers import Container
 from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
 from weighbridge.effects.base import ensure_base
-from weighbridge.effects.chat import wait_ready
-from weighbridge.effects.docker import Host, must_live
+from weighbridge.effects.chat import HEALTH, wait_ready
+from weighbridge.effects.docker import Host, must_live, url_of
 from weighbridge.effects.figures import reconciled
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
@@ -71,6 +71,8 @@ def build(plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say) 
     if host.find(recipe.digest) is not None:
         return Built(tag, recipe.digest, False, time.monotonic() - started)
     links = {}
+    if recipe.gateway_base:
+        ensure_base(recipe.gateway_base, mirror=folders.mirror, say=say)
     if recipe.lock and recipe.python:
         ensure_base(recipe.base, mirror=folders.mirror, say=say)
         lock = catalog.engine_file(plan.engine, recipe.lock)
@@ -100,7 +102,6 @@ def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
 
 def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
     """Build what is missing, start the container and wait. One that was started just so is left alone."""
-    url = f"http://{spec.host_address}:{spec.host_port}"
     engine = catalog.engine(plan.engine)
     running = host.same(spec)
     if running is not None:
@@ -109,22 +110,22 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
         host.check_free(spec.name)
         probe.check_port(spec.host_address, spec.host_port)
         build(plan, catalog, host, folders, say)
-        seconds = _start(spec, engine, host, folders, say, url)
+        seconds = _start(spec, engine, host, folders, say)
     except HostError:
         running = _begun_elsewhere(spec, host)
         if running is None:
             raise
         say(f"{spec.name} was started by another command at the same time")
         return _join(running, spec, engine, host, folders, say)
-    memory = reconciled(host, host.container(spec.name), plan, engine)
-    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
+    container = host.container(spec.name)
+    memory, url = reconciled(host, container, plan, engine), f"{url_of(container)}/v1"
+    return Started(name=spec.name, url=url, image=spec.image, ready_seconds=round(seconds, 1), memory=memory)
 
 
 def _join(running: Container, spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say) -> Started:
     """Wait for one that runs just so already; whoever started it removes it when it fails."""
-    url = f"http://{spec.host_address}:{running.labels[f'{LABEL}.port']}"
-    _wait(running, engine, host, folders, say, url)
-    return Started(name=spec.name, url=f"{url}/v1", image=spec.image, ready_seconds=None)
+    _wait(running, engine, host, folders, say)
+    return Started(name=spec.name, url=f"{url_of(running)}/v1", image=spec.image, ready_seconds=None)
 
 
 def _begun_elsewhere(spec: RunSpec, host: Host) -> Container | None:
@@ -139,14 +140,14 @@ def _begun_elsewhere(spec: RunSpec, host: Host) -> Container | None:
     return None
 
 
-def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
+def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say) -> float:
     """Seconds until the engine answered. A failed or interrupted start leaves no container behind."""
     token = uuid.uuid4().hex
     try:
         with ended_like_interrupted():
             container = host.run(spec, token)
             say(f"started {spec.name}, waiting for the engine")
-            seconds = _wait(container, engine, host, folders, say, url)
+            seconds = _wait(container, engine, host, folders, say)
             host.keep_alive(container, spec)
             return seconds
     except (KeyboardInterrupt, WeighbridgeError):
@@ -169,12 +170,13 @@ def _remove(spec: RunSpec, token: str, host: Host, say: Say) -> None:
             signal.signal(number, handler)
 
 
-def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say, url: str) -> float:
+def _wait(container: Container, engine: Engine, host: Host, folders: Folders, say: Say) -> float:
     """Seconds until the engine answered. NotReady shows the end of its log, and where the whole of it is kept."""
     progress = _Progress(container, engine, host, say)
     alive = lambda: must_live(container)  # noqa: E731
     try:
-        return wait_ready(url, engine.health_path, seconds=engine.ready_seconds, alive=alive, progress=progress)
+        url, cert, seconds = url_of(container), host.certificate(container), engine.ready_seconds
+        return wait_ready(url, HEALTH, seconds=seconds, alive=alive, progress=progress, cert=cert)
     except NotReady as e:
         raise _with_log(e, container, host, folders) from None
 

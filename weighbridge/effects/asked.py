@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +13,19 @@ import msgspec
 from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog
 from weighbridge.effects.weights import stored_bytes
-from weighbridge.errors import BadValue
+from weighbridge.errors import BadValue, unknown
 from weighbridge.facts import Model
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.plan import slug
+from weighbridge.reach import SELF_SIGNED, read_reach
 from weighbridge.render import spec_of
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name
-from weighbridge.types import Order, Plan, RunSpec
+from weighbridge.types import Order, Plan, Reach, RunSpec
 
 if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
+    from weighbridge.effects.keyring import Keyring
 
 STORE = "/var/lib/weighbridge/models"
 
@@ -100,9 +103,48 @@ class Asked:
         return bundled or store.absolute() / slug(self.plan.model)
 
     @cached_property
+    def name(self) -> str:
+        return read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
+
+    def home(self, name: str) -> Path:
+        """The folder of an appliance's keys and certificate."""
+        config = self.environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return Path(config).absolute() / "weighbridge" / name
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """--keys, else the appliance's own."""
+        from weighbridge.effects.keyring import Keyring
+
+        file = self.flags.get("keys")
+        return Keyring(self.home(self.name), Path(file).absolute() if file else None)
+
+    @property
+    def signs_itself(self) -> bool:
+        return self.flags.get("tls") is not None
+
+    @cached_property
+    def reach(self) -> Reach:
+        return read_reach(self.flags, keys=str(self.keyring.file), tls=self._tls())
+
+    def _tls(self) -> tuple[str, str, int | None] | None:
+        from weighbridge.effects.tls import check_pair
+
+        how, cert, key = (self.flags.get(name) for name in ("tls", "tls_cert", "tls_key"))
+        if how not in (None, SELF_SIGNED):
+            raise unknown("--tls", how, [SELF_SIGNED], "invoke run --help")
+        if how and (cert or key):
+            raise BadValue("--tls and --tls-cert are two certificates", "leave one of them out")
+        if bool(cert) != bool(key):
+            raise BadValue("a certificate and its key come together", "give both: --tls-cert FILE --tls-key FILE")
+        if how:
+            folder = self.home(self.name) / "tls"
+            return str(folder / "cert.pem"), str(folder / "key.pem"), os.getgid() or None
+        return check_pair(Path(cert), Path(key)) if cert and key else None
+
+    @cached_property
     def spec(self) -> RunSpec:
         from weighbridge.effects.probe import free_port
 
-        port = read_port(self.flags["port"]) or free_port("127.0.0.1")
-        name = read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
-        return spec_of(self.plan, self.catalog, weights=self.weights, name=name, port=port)
+        port = read_port(self.flags["port"]) or free_port(self.reach.address)
+        return spec_of(self.plan, self.catalog, weights=self.weights, name=self.name, port=port, reach=self.reach)

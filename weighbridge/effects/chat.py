@@ -6,16 +6,20 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 
+from weighbridge.effects.keyring import read_secret
+from weighbridge.effects.tls import trusting
 from weighbridge.errors import NotReady
 from weighbridge.facts import Expectation, SmokeFacts
 from weighbridge.types import Check, Reconciliation, SmokeReport
 
 Say = Callable[[str], None]
 _ANSWER_SECONDS = 120.0
+HEALTH = "/health"  # the gateway's, whatever the engine calls its own
 _PLAIN = Expectation(ask="Say hello.", answer="")
 _WEATHER = {
     "type": "function",
@@ -37,6 +41,9 @@ class Target(NamedTuple):
     tools: bool
     facts: SmokeFacts
     memory: Reconciliation | None = None
+    key_file: Path | None = None
+    cert: Path | None = None
+    gateway: bool = False
 
 
 class Wrong(Exception):
@@ -52,16 +59,25 @@ def local(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def open_client(url: str, seconds: float) -> httpx.Client:
-    return httpx.Client(base_url=url, timeout=seconds, trust_env=not local(url))
+def open_client(url: str, seconds: float, key: str | None = None, cert: Path | None = None) -> httpx.Client:
+    """A client that sends `key`, and trusts `cert` alone when it is given. Raises HostError when it cannot be read."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    verify = trusting(cert) if cert else True
+    return httpx.Client(base_url=url, timeout=seconds, trust_env=not local(url), headers=headers, verify=verify)
 
 
 def wait_ready(
-    url: str, path: str, *, seconds: int, alive: Callable[[], None], progress: Callable[[float], None]
+    url: str,
+    path: str,
+    *,
+    seconds: int,
+    alive: Callable[[], None],
+    progress: Callable[[float], None],
+    cert: Path | None = None,
 ) -> float:
     """Seconds until `path` answers 200. Raises NotReady when the time is up, or what `alive` raises."""
     started = time.monotonic()
-    with open_client(url, 5.0) as client:
+    with open_client(url, 5.0, cert=cert) as client:
         while (passed := time.monotonic() - started) < seconds:
             alive()
             try:
@@ -78,12 +94,16 @@ def smoke(target: Target, *, say: Say) -> SmokeReport:
     """Every check in turn. A check that fails is in the report; the others still run."""
     started = time.monotonic()
     checks = []
-    with open_client(target.url, _ANSWER_SECONDS) as client:
+    key = read_secret(target.key_file) if target.key_file else None
+    with open_client(target.url, _ANSWER_SECONDS, key, target.cert) as client:
         for name, ask in _checks(target):
             checks.append(_run(name, lambda ask=ask: ask(client, target)))  # type: ignore[misc]
             say(f"{'ok  ' if checks[-1].ok else 'FAIL'} {name}: {checks[-1].detail}")
     seconds = round(time.monotonic() - started, 3)
-    return SmokeReport(url=target.url, model=target.model, checks=tuple(checks), seconds=seconds, memory=target.memory)
+    return SmokeReport(
+        url=target.url, model=target.model, checks=tuple(checks), seconds=seconds, memory=target.memory,
+        key_file=str(target.key_file) if target.key_file else None, cert=str(target.cert) if target.cert else None,
+    )  # fmt: skip
 
 
 Ask = Callable[[httpx.Client, Target], str]
@@ -100,6 +120,8 @@ def _checks(target: Target) -> Iterator[tuple[str, Ask]]:
         yield "tool-call", _tool_call
     yield "unknown-model", _unknown_model
     yield "too-long", _too_long
+    if target.gateway:
+        yield "closed", _closed
 
 
 def _run(name: str, ask: Callable[[], str]) -> Check:
@@ -119,8 +141,8 @@ def _expect(truth: bool, wrong: str) -> None:
 
 
 def _health(client: httpx.Client, target: Target) -> str:
-    code = client.get("/health").status_code
-    _expect(code == 200, f"/health answers {code}")
+    code = client.get(HEALTH).status_code
+    _expect(code == 200, f"{HEALTH} answers {code}")
     return "200"
 
 
@@ -235,3 +257,14 @@ def _too_long(client: httpx.Client, target: Target) -> str:
     code = client.post("/v1/chat/completions", json=_body(target, "Hello", max_tokens=longest + 1)).status_code
     _expect(code == 400, f"{longest + 1} tokens asked answers {code}, not 400")
     return f"400 for {longest + 1} tokens"
+
+
+def _closed(client: httpx.Client, target: Target) -> str:
+    """Without a key, and beside the paths that are let through, nothing answers."""
+    without = client.get("/v1/models", headers={"Authorization": ""}).status_code
+    _expect(without == 401, f"/v1/models without a key answers {without}, not 401")
+    wrong = client.get("/v1/models", headers={"Authorization": "Bearer wrong"}).status_code
+    _expect(wrong == 401, f"/v1/models with a wrong key answers {wrong}, not 401")
+    beside = client.post("/tokenize", json={"prompt": "Hello"}).status_code
+    _expect(beside == 404, f"/tokenize answers {beside}, not 404")
+    return "401 without a key and with a wrong one, 404 beside the open paths"

@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import docker
@@ -22,7 +22,8 @@ from docker.models.images import Image
 from docker.models.volumes import Volume
 
 from weighbridge.errors import HostError, NotReady, UnknownName, nearest
-from weighbridge.runspec import CACHE_VOLUME, LABEL, api_body, restart_policy
+from weighbridge.reach import asked_at
+from weighbridge.runspec import CACHE_VOLUME, KEYS, LABEL, TLS, api_body, restart_policy
 from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
@@ -215,11 +216,29 @@ class Host:
         hint = f"did you mean --name {near}?" if near else f"name one: --name {' | '.join(sorted(found))}"
         raise UnknownName(f"no appliance called {name!r}" if name else f"{len(found)} appliances are here", hint)
 
-    def stop(self, container: Container, seconds: int) -> None:
-        """Stop and remove: running requests get `seconds` to end."""
+    def key_file(self, container: Container) -> Path:
+        """Where this host keeps the hashes that the container reads. Raises HostError when it has none."""
+        return self._mounted(container, "WEIGHBRIDGE_KEYS", KEYS)
+
+    def certificate(self, container: Container) -> Path | None:
+        """The certificate it serves with; None when it speaks plain HTTP."""
+        return (
+            self._mounted(container, "WEIGHBRIDGE_TLS_CERT", TLS) if _said(container, "WEIGHBRIDGE_TLS_CERT") else None
+        )
+
+    def _mounted(self, container: Container, variable: str, target: str) -> Path:
+        name = PurePath(_said(container, variable)).name
+        source = next((m["Source"] for m in container.attrs.get("Mounts", []) if m["Destination"] == target), None)
+        if source is None or not name:
+            hint = f"invoke stop --name {container.name}, then invoke run"
+            raise HostError(f"{container.name} was started without {target}", hint)
+        return Path(source) / name
+
+    def stop(self, container: Container, seconds: int | None) -> None:
+        """Stop and remove: running requests get `seconds` to end, or as many as it was started with."""
         with engine_trouble(f"{container.name} does not stop", f"docker rm -f {container.name}"):
             try:
-                container.stop(timeout=seconds)
+                container.stop(**({} if seconds is None else {"timeout": seconds}))
                 container.remove(force=True)
             except NotFound:
                 return
@@ -243,6 +262,7 @@ class Host:
     def logs(self, container: Container, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         pending = b""
         with engine_trouble(f"the log of {container.name} cannot be read", "invoke status"):
+            container.reload()  # what fails here leaves no stream open
             for chunk in container.logs(stream=True, follow=follow, tail="all" if tail is None else tail):
                 *whole, pending = (pending + chunk).split(b"\n")
                 yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
@@ -288,14 +308,25 @@ def must_live(container: Container) -> None:
 
 def describe(container: Container) -> Running:
     labels = container.labels
-    ports = container.attrs["NetworkSettings"]["Ports"] or {}
-    bound = next((b[0] for b in ports.values() if b), None)
-    url = f"http://{bound['HostIp']}:{bound['HostPort']}" if bound else ""
+    url = url_of(container) if f"{LABEL}.port" in labels else ""
     started = str(container.attrs["State"].get("StartedAt", ""))[:19]
     return Running(
         name=labels[f"{LABEL}.name"], state=container.status, model=labels.get(f"{LABEL}.model", ""),
         profile=labels.get(f"{LABEL}.profile", ""), url=url, since=started,
     )  # fmt: skip
+
+
+def _said(container: Container, variable: str) -> str:
+    """A variable of the container's environment; empty when it is not there."""
+    rows: dict[str, str] = dict(row.partition("=")[::2] for row in container.attrs["Config"].get("Env") or [])
+    return rows.get(variable, "")
+
+
+def url_of(container: Container) -> str:
+    """Where this machine asks it: the port it was told to publish."""
+    address = container.labels.get(f"{LABEL}.address", "127.0.0.1")
+    scheme = "https" if _said(container, "WEIGHBRIDGE_TLS_CERT") else "http"
+    return f"{scheme}://{asked_at(address)}:{container.labels[f'{LABEL}.port']}"
 
 
 def _has_buildx() -> bool:

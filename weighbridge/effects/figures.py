@@ -12,11 +12,10 @@ from docker.models.containers import Container
 from weighbridge.calibration import CalibrationFile, file_of
 from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import open_client
-from weighbridge.effects.docker import Host, Running, describe
+from weighbridge.effects.docker import Host, Running, describe, url_of
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, Refused, WeighbridgeError
 from weighbridge.reconcile import read_metrics, read_reported, reconcile
-from weighbridge.runspec import LABEL
 from weighbridge.types import Plan, Reconciliation
 
 _LINES = 5000  # an engine speaks of its memory once, before it is ready
@@ -41,7 +40,7 @@ def reported_of(host: Host, container: Container, engine: Engine) -> dict[str, f
     lacking = engine.metrics.keys() - from_log.keys()
     if not lacking:
         return from_log
-    text = metrics_text(f"http://127.0.0.1:{container.labels.get(f'{LABEL}.port', '')}", engine)
+    text = metrics_text(url_of(container), engine)
     return {**read_metrics(text or "", engine.metrics), **from_log}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, Flags, say, show, verb
+from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, say, show, verb
 from weighbridge.verbs import asked
+from weighbridge.verbs.keys import show_once
 
 
 @verb(ORDER, RUN, {"output": (None, "folder to write (default build/<profile>-<model>)")}, DRY, JSON)
@@ -49,7 +50,9 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
     from weighbridge.effects.docker import Host
+    from weighbridge.effects.tls import self_signed
     from weighbridge.effects.weights import check_model, check_weights
+    from weighbridge.reach import is_open
     from weighbridge.render import spelling
     from weighbridge.report import reasons_text, started_text
 
@@ -62,22 +65,29 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         return show({"run": it.spec, "started": False}, lambda: text, json)
     for line in it.own_runs:
         say(f"warning: {line}")
+    if is_open(it.reach):
+        say(f"warning: on {it.reach.address} keys and answers travel in the clear; --tls self-signed ends that")
     probe.check_cards(it.catalog.profile(it.plan.profile))
     check_weights(it.weights)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    if it.signs_itself:
+        self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
+    show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
     result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
     show(result, lambda: started_text(result), json)
 
 
 SMOKE: Flags = {
     "url": (None, "ask this address instead of a container of this host"),
+    "key_file": (None, "file with the key to ask with (default: the appliance's own)"),
+    "tls_cert": (None, "trust this certificate, for an address that signs itself"),
     "junit": (None, "also write a JUnit XML file there"),
     "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
 }
 
 
 @verb(NAME, SMOKE, CATALOG, JSON)
-def smoke(json: bool, name: str | None, url: str | None, junit: str | None, strict: bool, **values: Any) -> int:
+def smoke(json: bool, name: str | None, junit: str | None, strict: bool, **values: Any) -> int:
     """Ask a running appliance real questions; exit 1 when an answer is wrong."""
     from weighbridge.effects.chat import smoke as ask
     from weighbridge.effects.disk import write_file
@@ -85,7 +95,8 @@ def smoke(json: bool, name: str | None, url: str | None, junit: str | None, stri
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
 
-    report = ask(target_of(name, url, asked(values).catalog), say=say)
+    files = {n: Path(values[f]) if values[f] else None for n, f in (("key_file", "key_file"), ("cert", "tls_cert"))}
+    report = ask(target_of(name, values["url"], asked(values).catalog, **files), say=say)
     if junit:
         write_file(Path(junit), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
     show(report, lambda: smoke_text(report), json)
@@ -125,16 +136,16 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 @verb(
     NAME,
     {"all": (False, "every appliance of this host")},
-    {"seconds": ("30", "time for running requests to end")},
+    {"seconds": (None, "time for running requests to end (default: what it was started with)")},
     DRY,
     JSON,
 )
-def stop(name: str | None, seconds: str, dry_run: bool, json: bool, **values: Any) -> None:
+def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **values: Any) -> None:
     """Stop and remove an appliance; running requests may end first."""
     from weighbridge.effects.docker import Host
     from weighbridge.order import read_count
 
-    host, patience = Host(), read_count("--seconds", seconds)
+    host, patience = Host(), read_count("--seconds", seconds) if seconds else None
     found = host.appliances() if values["all"] else [host.container(name)]
     for container in [] if dry_run else found:
         say(f"stopping {container.name}")

@@ -14,14 +14,18 @@ say() {
 
 export DO_NOT_TRACK=1
 export FLASHINFER_WORKSPACE_BASE=/var/cache/weighbridge/flashinfer
+export GLOO_SOCKET_IFNAME=lo
 export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
+export NCCL_SOCKET_IFNAME=lo
 export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
+export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export TRITON_CACHE_DIR=/var/cache/weighbridge/triton
 export USER=engine
 export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
+export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
 mkdir -p "$HOME"
 
@@ -30,6 +34,7 @@ model=/models/deepseek-r1-distill-llama-70b
   refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
 [ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
   refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+python3 /opt/weighbridge/checks.py weights "$model"
 
 shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 8192 ] ||
@@ -43,8 +48,8 @@ say 'starting vllm 0.23.0 with deepseek-r1-distill-llama-70b'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec vllm serve /models/deepseek-r1-distill-llama-70b \
   --served-model-name deepseek-r1-distill-llama-70b \
-  --host 0.0.0.0 \
-  --port 8000 \
+  --uds /run/weighbridge/engine/engine.sock \
+  --disable-uvicorn-access-log \
   --dtype bfloat16 \
   --kv-cache-dtype auto \
   --tensor-parallel-size 8 \

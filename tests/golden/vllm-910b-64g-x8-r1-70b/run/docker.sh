@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -25,17 +24,21 @@ docker run \
   --device /dev/devmm_svm \
   --device /dev/hisi_hdc \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/dcmi,target=/usr/local/dcmi,readonly \
   --mount type=bind,source=/usr/local/bin/npu-smi,target=/usr/local/bin/npu-smi,readonly \
   --mount type=bind,source=/usr/local/Ascend/driver/lib64,target=/usr/local/Ascend/driver/lib64,readonly \
   --mount type=bind,source=/usr/local/Ascend/driver/version.info,target=/usr/local/Ascend/driver/version.info,readonly \
   --mount type=bind,source=/etc/ascend_install.info,target=/etc/ascend_install.info,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5f416f13145f873612086bcd73232b3cccd6991a342d2815da2717288f4ed4af \
+  --label io.weighbridge.plan=d024c331fc77b2a153640d47cefbaaaa8b3ccf1f00f00e1f8e1986a7ddfcc103 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=4f755b3713f3368ff1f573a8fc55bce21ddda2f5f58b26e324fc23dcaaf45afe \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-5f416f13145f
+  --label io.weighbridge.spec=108d7b0d826d9d8fc01233a2a189f1a1a836ed195ad617dac2f0d606f5ba345b \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-d024c331fc77

@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwq-32b,target=/models/qwq-32b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwq-32b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=38a6d661a4ec627aad1bd288516530179c3038480d21660b1b3a201dd65fc3b4 \
+  --label io.weighbridge.plan=da9d6f636fa3540afe31fc414cfbbfe054e096f8e24e14975644f19b60c6ed40 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=16d358f59a8e5edda8cbe90cf1e74af057aed596b44324ad8bf5af1c8c24d25d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-38a6d661a4ec
+  --label io.weighbridge.spec=ceff13faf6e3d37d9bfd1447317e3117b4db653dd721593d24190f9fa406899b \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-da9d6f636fa3

@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=92160b351e4ab087901c88bc89b06c9041f547f01857dadfc00bb262b6bbc241 \
+  --label io.weighbridge.plan=11b840ab32a77b9d541acfd70d9f57e0fede4d99171e22494ed5f88765246ca5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=cd553eac0948decba48a0a1cd44a0a701b663d218c65077179cdb230fba18d19 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-92160b351e4a
+  --label io.weighbridge.spec=a459ceca84019908d2c26a4b487c019415afc83484993d9aae0af4ce1bd8a60d \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-11b840ab32a7

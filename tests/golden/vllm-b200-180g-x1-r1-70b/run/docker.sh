@@ -8,19 +8,22 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9f824a9a8f8efed7469805fa6c1eba8611bffd06b9a6a20cf2481fec57c2ca47 \
+  --label io.weighbridge.plan=43960482470d89587107be83ae819aff13f682796d0e95a8dcff5302f7939400 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=b4c5040d50cc8ac864c192588bb4356b54b5f292324f4c34b21ce9f6e4fbd3fc \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-9f824a9a8f8e
+  --label io.weighbridge.spec=73746e8dc5f944aad2cf3b8771124f9fbfd81c6f691cfcd77f38d39c845aefcf \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-43960482470d

@@ -13,16 +13,19 @@ say() {
 }
 
 export DO_NOT_TRACK=1
+export GLOO_SOCKET_IFNAME=lo
 export HF_HOME=/tmp/home/.cache/huggingface
 export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
 export PYTHONUNBUFFERED=1
 export TORCHINDUCTOR_CACHE_DIR=/tmp/home/.cache/inductor
+export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export USER=engine
 export VLLM_CACHE_ROOT=/tmp/home/.cache/vllm
 export VLLM_CONFIG_ROOT=/tmp/home/.config/vllm
+export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
 export VLLM_TARGET_DEVICE=cpu
 export XDG_CACHE_HOME=/tmp/home/.cache
@@ -33,6 +36,7 @@ model=/models/weighbridge-demo
   refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
 [ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
   refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+python3 /opt/weighbridge/checks.py weights "$model"
 
 shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 1024 ] ||
@@ -42,8 +46,8 @@ say 'starting vllm 0.32.0 with weighbridge-demo'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec /opt/engine/bin/python -m vllm.entrypoints.openai.api_server --model /models/weighbridge-demo \
   --served-model-name weighbridge-demo \
-  --host 0.0.0.0 \
-  --port 8000 \
+  --uds /run/weighbridge/engine/engine.sock \
+  --disable-uvicorn-access-log \
   --dtype bfloat16 \
   --kv-cache-dtype auto \
   --tensor-parallel-size 1 \

@@ -13,11 +13,15 @@ docker run \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --tmpfs /tmp:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=65ab46c11655a99dd81a44d30c0ce741ebb7a20f0dae6447eb71da5445174f3b \
+  --label io.weighbridge.plan=a244d8cc45a640e6309340b7360119d101eb7cbaa1288fabc0d0011f825334e3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=834f87d2e51d6398a06b3347a93a32e41c5b7027a5459b96186dfb9a8be619ea \
-  weighbridge/vllm:cpu-weighbridge-demo-65ab46c11655
+  --label io.weighbridge.spec=b231ae3b51c3ea1b6d9014cc91a090df645b987846ab49ca590d49c0816f6dc8 \
+  weighbridge/vllm:cpu-weighbridge-demo-a244d8cc45a6

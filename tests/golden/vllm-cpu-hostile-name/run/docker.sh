@@ -13,11 +13,15 @@ docker run \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --tmpfs /tmp:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=ded2e08f7b59a13fe0bc2d94264870eea8f0ee48bf679f2b3e7aab5fb52a8617 \
+  --label io.weighbridge.plan=2b12c7e9afdabe0151670d3ae4ea384d1fd5e6030a3ebad0ca32115d2bf3e27f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=8113536317cece9ed8d0777703ae4d2a9ed3b028c70a2f19956120f46be4c4d9 \
-  weighbridge/vllm:cpu-it-s-a-model-id-ded2e08f7b59
+  --label io.weighbridge.spec=a3bfe122abd7f673b1a516c064c858e913da233840c7a57af3ac2510f263c364 \
+  weighbridge/vllm:cpu-it-s-a-model-id-2b12c7e9afda

@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=52e31bc34d35dd10f38a71ee464a16c3b8fd9626dbd2e6b7ddb08b60cf23bdc0 \
+  --label io.weighbridge.plan=55cb8dc268f0c58abbe9e06837e7519c1f0dbc8c83d5e718ee264b16d2cf2252 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=aa594fd78a5f166cdcb451f75bcf1c232fec9466a8fd5329c5a70975fa6bc059 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-52e31bc34d35
+  --label io.weighbridge.spec=9373e0fc50eee144a2f924adcb5598716bc7b419230c4629305d5d79d7d81539 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-55cb8dc268f0

@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=f685725fdf8f804b7ae9bb47292f417ee07c0bda2e27aa1d0071280979eaf169 \
+  --label io.weighbridge.plan=6d1e09cf03184223e15bcc0e755149255a1e60fc7eded53a932e2db2f9740de8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=fb5cff6c54393793d62b888550723306d5df848c8d340dd452dacdd3b81222fc \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-f685725fdf8f
+  --label io.weighbridge.spec=a4db2a650b72c35d060ee603b2759f9beb2db9485af2ce6dde33e0e49793df5a \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-6d1e09cf0318

@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=a2254223b2394bc47b60c980c3d4b797b21c48eeb5a19d67185502a828e4010c \
+  --label io.weighbridge.plan=e93223ea97f6b62b9ee96221073f3f64e2e2b5bc92a8969d4a21285b77502546 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=bdcfdc3e7992b1b619b6b063f1d95d920d46cc0f0080109aa03d762e9ed1d21d \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-a2254223b239
+  --label io.weighbridge.spec=a5f82f5f09576950b97dd6c14d14869dd08dfb0b0a1c5df6612be7271f1d2b3f \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-e93223ea97f6

@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=165588fcd963453e878976635a7a9d6ecacd9f2f51497ea08e040ca22c9d6965 \
+  --label io.weighbridge.plan=e89326640d025e08aa746d57b40108c6ad9000bbd162f0a39ccc0419a7df1062 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=f5c3f29d40a6a2aebf38baf5d00505a26629aa4d1a4e7ba63c87aba81457853d \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-165588fcd963
+  --label io.weighbridge.spec=8c6451fc5d4fe1d051be3728dc2db65daebacdf278b196cff08a87078c892d9f \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-e89326640d02

@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=541b2d78ae90dd19be1a48d6c54020b5b1b77369d11d1839bb6b936aa74ca7e8 \
+  --label io.weighbridge.plan=3833fff4a567bc630c889dd409b640906b78bfa248b7645296a9d713256a6aff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=0ebdf56eebdb8bd8658045a81f9f484cb50ef3c86f0a63135c348b61bb5a7ca8 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-541b2d78ae90
+  --label io.weighbridge.spec=0406984c8de121226b4841369b1f6ff7e9e53f38bd190c2541d5c75269fd927e \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-3833fff4a567

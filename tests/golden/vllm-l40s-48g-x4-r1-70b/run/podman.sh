@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=e2c68f4875b8b27b966e207cde59ad63de490942a9e2bcf8053dbb24d0b11243 \
+  --label io.weighbridge.plan=3f4e2c4234b3b9ccab567e7bf0219fd50d3e9f1326241955b127d3e5b7910a61 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=bb783e737c12a437f2e892e55337e12a4f97df8ff66c9aa92b71ef641f6c50a1 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-e2c68f4875b8
+  --label io.weighbridge.spec=7491f4db5b3875ea94557c012bf96dce39d404c1d657ac95b7869ceb45fd734d \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-3f4e2c4234b3

@@ -1,0 +1,423 @@
+"""The gateway of the real image, before an engine that answers at once (tests/load/stub.py): who and what gets in."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from load import appliance, broken, docker, measure
+
+from weighbridge.effects.keyring import Keyring
+from weighbridge.effects.tls import self_signed
+
+pytestmark = pytest.mark.live
+NAME = "weighbridge-live-gate"
+ASK = "/v1/completions"
+
+
+class Gate(NamedTuple):
+    """A running gateway: its keys, its address, and a client that holds the owner's key."""
+
+    ring: Keyring
+    port: int
+    client: httpx.Client
+
+    @property
+    def key(self) -> str:
+        assert self.ring.own is not None
+        return self.ring.own.read_text().strip()
+
+    def code(self, path: str = "/v1/models", **headers: str) -> int:
+        return self.client.get(path, headers={"Authorization": "", **headers}).status_code
+
+    def code_of(self, key: str) -> int:
+        return self.code(Authorization=f"Bearer {key}")
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    home = tmp_path_factory.mktemp("home")
+    with appliance(NAME, home) as (ring, port), client_of(ring, f"http://127.0.0.1:{port}") as client:
+        yield Gate(ring, port, client)
+
+
+def client_of(ring: Keyring, url: str, **more: Any) -> httpx.Client:
+    assert ring.own is not None
+    header = {"Authorization": f"Bearer {ring.own.read_text().strip()}"}
+    return httpx.Client(base_url=url, trust_env=False, headers=header, timeout=30, **more)
+
+
+@contextmanager
+def asked_of(name: str, home: Path, *flags: str) -> Iterator[httpx.Client]:
+    """A client of a gateway of its own."""
+    with appliance(name, home, *flags) as (ring, port), client_of(ring, f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+def until(wanted: int, gate: Gate, key: str) -> float:
+    """Seconds until a key is answered so."""
+    began = time.monotonic()
+    while gate.code_of(key) != wanted:
+        assert time.monotonic() - began < 5, f"still not {wanted}"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def log_of(name: str) -> list[dict[str, Any]]:
+    done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+# --- keys
+
+
+def test_only_a_key_opens(gate: Gate) -> None:
+    assert gate.code_of(gate.key) == 200
+    answer = gate.client.get("/v1/models", headers={"Authorization": ""})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="weighbridge"'
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+    wrong = (gate.key[:-1], gate.key + "x", gate.key.upper(), "wb-" + "A" * 43, "owner", "x" * 5000)
+    assert {gate.code_of(key) for key in wrong} == {401}
+    hashed = gate.ring.read()[0].sha256
+    assert gate.code_of(hashed) == gate.code_of(f"sha256:{hashed}") == 401, "what is in the file is no key"
+    assert gate.code(Authorization=f"Basic {gate.key}") == 401
+
+
+def test_metrics_have_a_key_of_their_own(gate: Gate) -> None:
+    assert gate.ring.own_metrics is not None
+    metrics = gate.ring.own_metrics.read_text().strip()
+    assert gate.code("/metrics", Authorization=f"Bearer {metrics}") == 200
+    assert gate.code("/metrics", Authorization=f"Bearer {gate.key}") == 401
+    assert gate.code_of(metrics) == 401
+    assert gate.code("/console/metrics", Authorization=f"Bearer {gate.key}") == 200
+
+
+def test_keys_come_and_go_without_a_restart(gate: Gate) -> None:
+    """By a file put in the old one's place, and by writing into the one that is there."""
+    key = gate.ring.add("alice", "api").value
+    assert until(200, gate, key) < 4
+    gate.ring.revoke("alice")
+    assert until(401, gate, key) < 4
+    text = gate.ring.file.read_text()
+    with gate.ring.file.open("r+") as file:
+        file.write(text)
+        file.write(f"bob api sha256:{'0' * 64}\n")
+    with gate.ring.file.open("w") as file:
+        file.write(text)
+    assert gate.code_of(gate.key) == 200
+
+
+def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate) -> None:
+    text = gate.ring.file.read_text()
+    gate.ring.file.write_text(text + "carol api wb-this-is-a-plain-key\n")
+    time.sleep(2.5)
+    assert gate.code_of(gate.key) == 200
+    log = subprocess.run(["docker", "logs", NAME], capture_output=True, text=True, check=True).stderr
+    assert "check keys failed: line 4" in log
+    assert "plain-key" not in log
+    gate.ring.file.write_text(text)
+
+
+# --- paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/tokenize", "/v1/models/", "/v1/models/x", "/docs", "/openapi.json", "/v1", "//v1//nothing", "/plan.json",
+     "/console/../supervise.py", "/console/..%2fplan.json", "/console/%2e%2e/entrypoint.sh", "/_/unreadable",
+     "/version", "/sleep", "/v1/load_lora_adapter", "/pause", "/V1/models", "/v1/chat/completions/render"],
+)  # fmt: skip
+def test_what_is_not_on_the_list_does_not_reach_the_engine(path: str, gate: Gate) -> None:
+    for method in ("GET", "POST"):
+        answer = raw(gate, f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.key}\r\n"
+                           "Content-Length: 0\r\nConnection: close\r\n\r\n")  # fmt: skip
+        assert answer.startswith("HTTP/1.1 404 "), answer[:200]
+        assert '"code":"not_found"' in answer
+        assert "reached" not in answer
+
+
+def test_a_method_that_is_not_listed_is_refused(gate: Gate) -> None:
+    answer = gate.client.delete("/v1/models")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert gate.client.get(ASK).status_code == 405
+
+
+def test_the_engine_sees_neither_key_nor_query_nor_a_header_that_steers_it(gate: Gate) -> None:
+    more = {"Cookie": "a=b", "X-data-parallel-rank": "3", "Origin": "https://evil.example", "X-Request-Id": "mine"}
+    answer = gate.client.post(f"{ASK}?api_key=secret", json={"prompt": "x"}, headers=more)
+    found = answer.json()
+    assert found["reached"] == f"POST {ASK} HTTP/1.1"
+    assert found["headers"].keys() <= {"host", "content-type", "content-length", "accept", "x-request-id"}
+    assert found["headers"]["x-request-id"] == answer.headers["x-request-id"] != "mine"
+    assert "access-control-allow-origin" not in answer.headers, "no page of another origin reads it"
+    assert gate.client.options(ASK, headers={"Origin": "https://evil.example"}).status_code == 405
+
+
+def test_the_console_is_there_and_its_data_need_a_key(gate: Gate) -> None:
+    page = gate.client.get("/", headers={"Authorization": ""})
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert gate.code("/console/plan.json") == gate.code("/console/metrics") == 401
+    assert gate.client.get("/console/plan.json").json()["model"] == "weighbridge-demo"
+
+
+def test_the_log_has_names_and_neither_keys_nor_queries(gate: Gate) -> None:
+    gate.client.post(f"{ASK}?canary={gate.key}", json={"prompt": "a canary in the body"})
+    gate.client.get(f"/console/none?canary={gate.key}")
+    time.sleep(0.5)
+    rows = log_of(NAME)
+    assert {"key": "owner", "path": ASK, "status": 200}.items() <= rows[-2].items()
+    done = subprocess.run(["docker", "logs", NAME], capture_output=True, text=True, check=True)
+    assert "canary" not in done.stdout + done.stderr
+    assert gate.key not in done.stdout + done.stderr
+
+
+# --- hostile clients
+
+
+def raw(gate: Gate, text: str | bytes, seconds: float = 10) -> str:
+    """What comes back for these bytes."""
+    with socket.create_connection(("127.0.0.1", gate.port), seconds) as connection:
+        connection.sendall(text.encode() if isinstance(text, str) else text)
+        found = b""
+        try:
+            while b"\r\n\r\n" not in found or (b"Connection: close" in found and len(found) < 1 << 16):
+                part = connection.recv(65536)
+                if not part:
+                    break
+                found += part
+        except (TimeoutError, ConnectionResetError):
+            pass
+    return found.decode(errors="replace")
+
+
+POST = f"POST {ASK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
+HOSTILE = {
+    "binary": "\x00\x01\x02\r\n\r\n",
+    "no host": "GET /v1/models HTTP/1.1\r\n\r\n",
+    "two hosts": "GET /v1/models HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "HTTP/3": "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
+    "HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "length and chunks": POST
+    + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /tokenize HTTP/1.1\r\n",
+    "two lengths": POST + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "negative length": POST + "Content-Length: -1\r\n\r\n",
+    "length with a plus": POST + "Content-Length: +5\r\n\r\nhello",
+    "huge length": POST + "Content-Length: 99999999999999999999\r\n\r\n",
+    "unknown coding": POST + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "two codings": POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "coding twice": POST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "coding, odd space": POST + "Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+    "header, odd space": POST + "Content-Length : 5\r\n\r\nhello",
+    "bad chunk": POST + "Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "huge chunk": POST + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+    "null in path": "GET /v1/models%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "long path": "GET /" + "a" * 100_000 + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "long header": "GET / HTTP/1.1\r\nHost: x\r\nX: " + "a" * 100_000 + "\r\n\r\n",
+    "many headers": "GET / HTTP/1.1\r\nHost: x\r\n" + "".join(f"X{i}: a\r\n" for i in range(20_000)) + "\r\n",
+    "two keys": "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer KEY\r\n\r\n",
+    "range": "GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=99999999-\r\nConnection: close\r\n\r\n",
+    "connect": "CONNECT /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+    "trace": "TRACE /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+    "folded header": POST + "X: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/0.9": "GET /v1/models\r\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_read_is_refused_and_reaches_nothing(name: str, gate: Gate) -> None:
+    found = raw(gate, HOSTILE[name].replace("KEY", gate.key), 3)
+    status = found.split(" ")[1] if found.startswith("HTTP/") else "400"
+    assert status.startswith("4") or name in ("header, odd space", "folded header"), found[:300]
+    assert not status.startswith("5")
+    assert "tokenize" not in found
+    assert gate.code_of(gate.key) == 200
+
+
+def test_a_request_hidden_behind_another_is_a_request_of_its_own(gate: Gate) -> None:
+    """Pipelined: the second is looked at like any other, and has no key."""
+    hidden = "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    body = '{"prompt":"x"}'
+    found = raw(gate, POST.replace("KEY", gate.key) + f"Content-Length: {len(body)}\r\n\r\n{body}{hidden}")
+    assert found.count("HTTP/1.1 ") <= 2
+    assert '"reached": "GET' not in found
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_read(gate: Gate) -> None:
+    began = time.monotonic()
+    answer = gate.client.post(ASK, content=b"x" * 100_000_000)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    chunks = (b"x" * 1_000_000 for _ in range(100))
+    with suppress(httpx.TransportError):  # it may close on whoever goes on sending
+        assert gate.client.post(ASK, content=chunks).status_code == 413
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[1]", b"null", b'{"a":' * 5000])
+def test_what_is_no_json_is_the_engines_to_refuse(body: bytes, gate: Gate) -> None:
+    assert gate.client.post(ASK, content=body).status_code == 400
+
+
+def test_clients_that_say_nothing_or_little_keep_nobody_waiting(gate: Gate) -> None:
+    idle = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(500)]
+    try:
+        for i, connection in enumerate(idle):
+            connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n" if i % 2 else b"P")
+        began = time.monotonic()
+        assert gate.code_of(gate.key) == 200
+        assert time.monotonic() - began < 2
+        slow = raw(gate, POST.replace("KEY", gate.key) + "Content-Length: 10\r\n\r\nabc", 40)
+        assert slow.startswith("HTTP/1.1 4") or slow == "", "a body that stays away is not waited for for ever"
+        idle[1].settimeout(5)
+        assert idle[1].recv(100) == b"", "half a request is not waited for for ever either"
+    finally:
+        for connection in idle:
+            connection.close()
+    assert gate.code_of(gate.key) == 200
+
+
+def test_the_gateway_itself_never_failed(gate: Gate) -> None:
+    """Of all that came before: no answer of the gateway's own is a 5xx, but for those before the first token."""
+    rows = log_of(NAME)
+    assert len(rows) > 100
+    own = [r for r in rows if r["status"] >= 500 and not r["engine_status"] and r["path"] != "/health"]
+    assert own == []
+    assert docker("inspect", "--format", "{{.RestartCount}} {{.State.Running}}", NAME).split() == ["0", "true"]
+
+
+# --- what it may do
+
+
+def test_under_any_uid_without_rights_and_without_a_trace(tmp_path: Path) -> None:
+    name = f"{NAME}-uid"
+    with appliance(name, tmp_path, uid="1000700000:0") as (_, _port):
+        status = docker("exec", name, "cat", "/proc/1/status")
+        assert "Uid:\t1000700000\t1000700000" in status
+        assert [line.split()[1] for line in status.splitlines() if line.startswith("Cap")] == ["0" * 16] * 5
+        assert "NoNewPrivs:\t1" in status
+        assert docker("diff", name) == ""
+        write = subprocess.run(
+            ["docker", "exec", name, "touch", "/opt/weighbridge/x"], capture_output=True, check=False
+        )
+        assert write.returncode != 0
+        assert docker("exec", name, "python3", "/opt/weighbridge/supervise.py", "health") == ""
+
+
+def test_one_key_cannot_take_everything(tmp_path: Path) -> None:
+    name = f"{NAME}-limits"
+    with asked_of(name, tmp_path, "--key-streams", "2", "--key-rate", "50") as client:
+        body = {"stream": True, "max_tokens": 100}
+        with client.stream("POST", ASK, json=body) as a, client.stream("POST", ASK, json=body) as b:
+            third = client.post(ASK, json=body)
+            assert (a.status_code, b.status_code, third.status_code) == (200, 200, 429)
+            assert third.headers["retry-after"] == "1"
+            assert third.json()["error"]["type"] == "rate_limit_error"
+            a.read()
+            b.read()
+        codes = [client.get("/v1/models").status_code for _ in range(400)]
+        assert set(codes) <= {200, 429}
+
+
+def test_a_page_of_the_origin_that_was_named_may_ask(tmp_path: Path) -> None:
+    name, origin = f"{NAME}-cors", "https://chat.example.org"
+    with asked_of(name, tmp_path, "--cors", origin, "--console", "off") as client:
+        before = client.options(ASK, headers={"Origin": origin, "Authorization": ""})
+        assert before.status_code == 204
+        assert before.headers["access-control-allow-origin"] == origin
+        assert "Authorization" in before.headers["access-control-allow-headers"]
+        assert client.get("/v1/models", headers={"Origin": origin}).headers["access-control-allow-origin"] == origin
+        other = client.post(ASK, json={}, headers={"Origin": "https://chat.example.org.evil"})
+        assert "access-control-allow-origin" not in other.headers
+        assert client.get("/").status_code == client.get("/console/plan.json").status_code == 404
+
+
+# --- TLS
+
+
+def test_tls_is_modern_and_a_renewed_certificate_is_taken_over(tmp_path: Path) -> None:
+    name = f"{NAME}-tls"
+    folder = tmp_path / "weighbridge" / name / "tls"
+    cert, key, _ = self_signed(folder, "127.0.0.1")
+    with appliance(name, tmp_path, "--tls-cert", cert, "--tls-key", key) as (ring, port):
+        trust = ssl.create_default_context(cafile=cert)
+        with client_of(ring, f"https://127.0.0.1:{port}", verify=trust) as client:
+            assert client.get("/v1/models").status_code == 200
+        plain = httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False)
+        assert (plain.status_code, plain.json()["error"]["code"]) == (400, "bad_request")
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        with warnings.catch_warnings(action="ignore"):  # old on purpose
+            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises(ssl.SSLError), socket.create_connection(("127.0.0.1", port)) as connection:
+            old.wrap_socket(connection)
+        first = ssl.get_server_certificate(("127.0.0.1", port))
+        for path in (cert, key):
+            Path(path).unlink()
+        self_signed(folder, "127.0.0.1")
+        deadline = time.monotonic() + 6
+        while ssl.get_server_certificate(("127.0.0.1", port)) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+# --- beginning and end
+
+
+def exit_code(name: str) -> int:
+    return int(docker("wait", name))
+
+
+@pytest.mark.parametrize(("pattern", "code"), [("stub.py", 137), ("nginx: master", 137)])
+def test_either_death_ends_the_container(pattern: str, code: int, tmp_path: Path) -> None:
+    name = f"{NAME}-death"
+    with appliance(name, tmp_path, restart="no"):
+        docker("exec", name, "python3", "-c", KILL, pattern)
+        assert exit_code(name) == code
+
+
+KILL = """
+import os, pathlib, sys
+for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if int(path.parent.name) not in (1, os.getpid()) and sys.argv[1].encode() in path.read_bytes():
+        os.kill(int(path.parent.name), 9)
+"""
+
+
+def test_a_plain_key_in_the_file_is_refused_at_the_start(tmp_path: Path) -> None:
+    name = f"{NAME}-plain"
+    with pytest.raises(SystemExit) as caught, appliance(name, tmp_path, text="alice api wb-plain\n", restart="no"):
+        pass
+    assert "check keys failed: line 1 of /etc/weighbridge/keys/keys is not: name scope sha256:HASH" in str(caught.value)
+    assert "wb-plain" not in str(caught.value)
+
+
+def test_no_stream_is_lost_under_load_when_a_key_goes_and_when_it_stops() -> None:
+    report = measure(f"{NAME}-load", 12)
+    assert {p for p in broken(report) if "ms" not in p} == set(), report
+    assert report["seen"]["owner: whole"] > 100
+
+
+def test_while_it_drains_new_requests_are_told_to_come_back(tmp_path: Path) -> None:
+    name = f"{NAME}-drain"
+    with appliance(name, tmp_path, restart="no") as (ring, port), client_of(ring, f"http://127.0.0.1:{port}") as client:
+        with client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}) as running:
+            stop = subprocess.Popen(["docker", "stop", "--time", "30", name], stdout=subprocess.DEVNULL)
+            time.sleep(1.5)
+            late = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+            assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+            assert late.json()["error"]["code"] == "engine_unavailable"
+            assert running.read().rstrip().endswith(b"[DONE]")
+        assert stop.wait(20) == 0
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
