@@ -80,6 +80,12 @@ def test_the_first_run_makes_two_keys_and_the_second_none(tmp_path: Path) -> Non
     assert read_secret(ring.own) == made[0].value
 
 
+def test_a_file_that_was_named_is_not_made_up(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="no key file"):
+        Keyring(tmp_path, tmp_path / "mine").ensure()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_broken_key_file_is_said_before_anything_starts(tmp_path: Path) -> None:
     ring = Keyring(tmp_path)
     ring.ensure()

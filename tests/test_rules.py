@@ -259,6 +259,9 @@ NESTED = [
     ("images/vllm/overhead.yaml", ("cuda", "0.26"), "fixed_low_gb", "fixed_low_gib"),
     ("images/vllm/engine.yaml", ("families", "cuda", "bases", "0.26.0"), "imagee", "image"),
     ("images/vllm/engine.yaml", ("arguments", 0), "feild", "field"),
+    ("images/vllm/engine.yaml", ("gateway",), "body_mb", "body_mib"),
+    ("images/vllm/engine.yaml", ("gateway", "paths", 0), "method", "methods"),
+    ("images/vllm/engine.yaml", ("gateway", "first_token"), "pth", "path"),
 ]
 
 

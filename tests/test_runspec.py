@@ -17,10 +17,16 @@ from weighbridge.memory import GIB
 from weighbridge.plan import slug
 from weighbridge.render import RUNTIMES, render_image, render_target, spelling
 from weighbridge.runspec import _mount, api_body, container_name, image_tag, line
-from weighbridge.types import Plan, RunSpec
+from weighbridge.types import Plan, Reach, RunSpec
 
 RUNNABLE = [c for c in cases() if not c.name.endswith(("-refused", "-planned"))]
 SWITCHES = {"--detach", "--read-only"}
+
+
+EVERYTHING = Reach(
+    keys="/srv/my keys/keys", tls_cert="/srv/tls/cert.pem", tls_key="/srv/tls/key.pem", tls_gid=1000, memory_mib=65536,
+    cors="https://chat.example.org", console="open", key_rate=5, key_streams=7, stop_seconds=60,
+)  # fmt: skip
 
 
 class Made(NamedTuple):
@@ -32,7 +38,7 @@ class Made(NamedTuple):
 def made(request: pytest.FixtureRequest, catalog: Catalog) -> Made:
     case: Case = request.param
     plan = case.plan(catalog)
-    return Made(plan, spec_of(plan, catalog))
+    return Made(plan, spec_of(plan, catalog, reach=EVERYTHING if case.name.endswith("-asked") else None))
 
 
 def options(text: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -114,6 +120,15 @@ def test_mounts_are_the_same_in_both(made: Made) -> None:
     sdk = [(m["Type"], m["Source"], m["Target"], m.get("ReadOnly", False)) for m in mounts]
     assert said == sdk
     assert said[0][3], "weights are read-only"
+
+
+def test_keys_and_certificates_are_folders_that_are_read_only(made: Made) -> None:
+    found, _ = options(line(made.spec, "docker"))
+    said = {f["target"]: ("readonly" in f, f["source"]) for f in map(fields, found["--mount"])}
+    keys, tls = said["/etc/weighbridge/keys"], said.get("/etc/weighbridge/tls")
+    assert keys in ((True, "/srv/keys"), (True, "/srv/my keys"))
+    assert tls in (None, (True, "/srv/tls"))
+    assert (tls is not None) == ("WEIGHBRIDGE_TLS_CERT=/etc/weighbridge/tls/cert.pem" in found["--env"])
 
 
 def test_cards_are_the_same_in_all(made: Made, catalog: Catalog) -> None:

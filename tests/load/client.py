@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -19,6 +20,13 @@ class Got(NamedTuple):
     status: int
     first: float
     whole: bool
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """A connection that leaves nothing open, however it went."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def ask(where: str | tuple[str, int], key: str, tokens: int = 20) -> Got:
@@ -35,7 +43,7 @@ async def ask(where: str | tuple[str, int], key: str, tokens: int = 20) -> Got:
         first = time.perf_counter() - began
         rest = b"data: " + await reader.read(-1)
     finally:
-        writer.close()
+        await closed(writer)
     said = [line[6:] for line in rest.decode().split("\n") if line.startswith("data: ")]
     return Got(status, first, [t.strip() for t in said] == [*map(str, range(tokens)), "[DONE]"])
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from client import ask
+from client import ask, closed
 
 from weighbridge.effects.keyring import Keyring
 
@@ -82,9 +82,11 @@ async def ready(name: str, port: int) -> None:
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=secure)
-                writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                status = (await reader.readline()).split()
-                writer.close()
+                try:
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    status = (await reader.readline()).split()
+                finally:
+                    await closed(writer)
                 if status[1:2] == [b"200"]:
                     return
                 if status[1:2] == [b"400"]:  # it speaks TLS

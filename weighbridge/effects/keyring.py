@@ -48,8 +48,11 @@ class Keyring:
             raise BadFile(f"{self.file}: {getattr(e, 'strerror', None) or e}", f"ls -l {self.file}") from None
 
     def ensure(self) -> list[Made]:
-        """The keys of a first run, when there is no file yet: one to ask with, one for metrics."""
-        if not self.is_new:
+        """The keys of a first run, when there is no file yet: one to ask with, one for metrics.
+
+        Raises BadValue when a file that was named is not there: nobody would keep what is made for it.
+        """
+        if not self.is_new or self.own is None:
             self.read()  # what is wrong in it is said before anything starts
             return []
         return [self.add(OWNER, "api"), self.add(METRICS, "metrics")]
