@@ -51,8 +51,13 @@ calibrate: develop ## fit the overhead band to the rows in tests/calibration/row
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
 .PHONY: docs
-docs: develop ## the pages that are made: docs/fit.md
+docs: develop ## the pages that are made: docs/fit.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
+	PYTHONPATH=. $(BIN)/python scripts/lint_page.py
+
+.PHONY: flags
+flags: develop ## an engine's arguments from its own parser: make flags ENGINE=vllm VERSION=0.33.0
+	$(BIN)/python scripts/flags.py "$(ENGINE)" "$(VERSION)" $(if $(PYTHON),--python "$(PYTHON)")
 
 .PHONY: screenshots
 screenshots: develop docker ## the pictures of the console in docs/, from a real appliance

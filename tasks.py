@@ -1,5 +1,6 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
@@ -11,6 +12,7 @@ __all__ = [
     "engines",
     "fit",
     "keys",
+    "lint",
     "logs",
     "models",
     "plan",
@@ -20,4 +22,5 @@ __all__ = [
     "smoke",
     "status",
     "stop",
+    "upgrade_diff",
 ]

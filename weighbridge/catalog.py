@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Iterator
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ import yaml
 from weighbridge.engines import Engine, OverheadFile
 from weighbridge.errors import BadFile, UnknownName, Unsupported, nearest, unknown
 from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
+from weighbridge.flags import Flags, version_key
 from weighbridge.models import read_config
 
 T = TypeVar("T", bound=Value)
@@ -178,6 +179,37 @@ class Catalog:
         """A folder of images/_shared, which goes into images of every engine."""
         found = [f / "images" / "_shared" / name for f in self.folders]
         return next(f for f in reversed(found) if f.is_dir())
+
+    def data_file(self, kind: str, name: str) -> Path:
+        """A file of the catalogue that is neither card, model nor engine."""
+        path = self._file(kind, name)
+        if path is None:
+            raise BadFile(f"{kind}/{name}: no such file", "install Weighbridge again")
+        return path
+
+    def linted_engine_ids(self) -> list[str]:
+        """Engines whose command lines are known: those with a lint.yaml, served here or not."""
+        return sorted({n.split("/")[0] for n in self._names("images", "*/lint.yaml")})
+
+    def flag_versions(self, engine: str) -> list[str]:
+        """The versions of an engine whose arguments are known, oldest first."""
+        found = {PurePath(n).stem for n in self._names("images", f"{engine}/flags/*.json")}
+        return sorted(found, key=version_key)
+
+    @cache  # noqa: B019
+    def flags_at(self, engine: str, version: str) -> Flags | None:
+        """The arguments of one version; None when nobody has read its parser yet."""
+        path = self._file("images", f"{engine}/flags/{version}.json")
+        if path is None:
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Flags)
+        except msgspec.MsgspecError as e:
+            raise BadFile(f"{path}: {e}", f"make it anew: make flags ENGINE={engine} VERSION={version}") from None
+
+    def flags(self, engine: str) -> list[Flags]:
+        found = (self.flags_at(engine, v) for v in self.flag_versions(engine))
+        return [f for f in found if f]
 
     def profile(self, name: str) -> Profile:
         """`<card>[-x<count>][-n<nodes>]`, for example `a100-80g-x4` or `h20-96g-x8-n2`."""

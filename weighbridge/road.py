@@ -39,11 +39,12 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
 
     catalog.profile(order.profile)  # a name that is none has a hint of its own
     try:
-        return attempt(order)
+        planned = attempt(order)
     except (DoesNotFit, Unsupported) as e:
         e.alternatives = tuple(islice(_alternatives(order, e, attempt, catalog, frame), _MOST_ALTERNATIVES))
         e.hint = _hint(order, e, catalog, frame)
         raise
+    return checked(planned, catalog)
 
 
 def _hint(order: Order, error: Refused, catalog: Catalog, frame: Sequence[str]) -> str:
@@ -51,6 +52,25 @@ def _hint(order: Order, error: Refused, catalog: Catalog, frame: Sequence[str]) 
     if error.alternatives:
         return f"try {error.alternatives[0]['command']}"
     return f"see where it fits: {shlex.join(['invoke', 'fit', '--model', order.model, *frame])}"
+
+
+def checked(found: Plan, catalog: Catalog) -> Plan:
+    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported.
+
+    A version whose parser nobody has read yet is taken on trust: see `make flags`.
+    """
+    engine = catalog.engine(found.engine)
+    flags = catalog.flags_at(engine.id, found.engine_version)
+    for problem in flags.problems(flags.split(found.engine_args)[1]) if flags else ():
+        given = " ".join((problem.given.word, *problem.given.values))
+        if problem.fault == "deprecated":
+            continue
+        hint = f"did you mean {problem.near}? " if problem.near else ""
+        raise Unsupported(
+            f"{engine.title} {found.engine_version} does not take {given}",
+            f"{hint}correct arguments: in images/{engine.id}/engine.yaml, or take another of: invoke engines",
+        )
+    return found
 
 
 def _check_name(name: str) -> None:

@@ -1,0 +1,264 @@
+"""Does lint find what is wrong, by id, and keep quiet where nothing is?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import ROOT, Case, cases, spec_of
+
+from weighbridge.catalog import Catalog
+from weighbridge.effects.pasted import text_of
+from weighbridge.errors import BadFile, BadValue, Refused, UnknownName
+from weighbridge.lint import findings_page, lint, lint_plan, lint_text
+from weighbridge.lint_rules import load_rules
+from weighbridge.shell import commands, repaired
+from weighbridge.types import Order
+
+HERE = ROOT / "tests" / "lint"
+CASES: dict[str, list[list[str]]] = yaml.safe_load((HERE / "cases.yaml").read_text(encoding="utf-8"))
+FILL = {
+    "D": "docker run --name x --user 10001:0 --read-only --cap-drop ALL --security-opt no-new-privileges"
+    " --pids-limit 4096 --init",
+    "I": f"vllm/vllm-openai:v0.26.0@sha256:{'a' * 64}",
+    "M": "/srv/models/my-model",
+}
+PAIRS = [(name, *pair) for name, pairs in CASES.items() for pair in pairs]
+
+
+def found(text: str, catalog: Catalog, **more: Any) -> list[str]:
+    return [f.id for f in lint(text, catalog, **more).findings]
+
+
+@pytest.mark.parametrize(("name", "wrong", "right"), PAIRS, ids=[f"{p[0]}-{n}" for n, p in enumerate(PAIRS)])
+def test_each_finding_is_found_where_it_is_and_not_where_it_is_not(
+    name: str, wrong: str, right: str, catalog: Catalog
+) -> None:
+    order = Order(profile="a100-80g-x4") if name == "does-not-fit" else None
+    assert name in found(wrong.format(**FILL), catalog, order=order)
+    assert name not in found(right.format(**FILL), catalog, order=order)
+
+
+def test_every_finding_has_a_case_and_there_are_many(catalog: Catalog) -> None:
+    rules = load_rules(catalog).rules
+    assert rules.keys() == CASES.keys()
+    assert len(rules) >= 100
+
+
+SEEDS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "seeds.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_what_blogs_print_is_found_wrong_by_id(name: str, catalog: Catalog) -> None:
+    expected = SEEDS[name]
+    text = "".join((HERE / "seeds" / f"{n}.txt").read_text(encoding="utf-8") for n in expected.get("texts", [name]))
+    order = Order(profile=expected["profile"]) if "profile" in expected else None
+    linted = lint(text, catalog, order=order)
+    missing = set(expected["finds"]) - {f.id for f in linted.findings}
+    assert not missing
+    if "instead" in expected:
+        assert (linted.instead or "").startswith(expected["instead"])
+    shown = lint_text(linted)
+    assert all(part in shown for part in expected.get("says", []))
+
+
+def test_every_text_of_a_blog_is_looked_at() -> None:
+    texts = {n for name, e in SEEDS.items() for n in e.get("texts", [name])}
+    assert texts == {p.stem for p in (HERE / "seeds").glob("*.txt")}
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda c: c.name)
+def test_what_we_render_is_clean(case: Case, catalog: Catalog) -> None:
+    try:
+        plan = case.plan(catalog)
+        spec = spec_of(plan, catalog)
+    except Refused:
+        return
+    linted = lint_plan(plan, spec, catalog)
+    assert linted.findings == ()
+    read = " ".join(linted.checked)
+    assert "docker run" in read
+    assert "podman run" in read
+    assert f"arguments of {plan.engine_version}" in read
+
+
+def test_a_key_is_never_repeated(catalog: Catalog) -> None:
+    texts = [
+        "vllm serve x --api-key sk-canary",
+        "vllm serve x --api-key=sk-canary",
+        "docker run -e HF_TOKEN=sk-canary img:v1",
+        "docker run --env=HF_TOKEN=sk-canary img:v1",
+        "export VLLM_API_KEY=sk-canary",
+        "vllm serve x --api-key 'sk-canary' \\ # my key\n --port 1",
+        "vllm serve x --api-key “sk-canary”",
+        "vllm serve x --api-ke sk-canary",
+        "vllm serve x --api-key a sk-canary --api-key b sk-canary",
+    ]
+    for text in texts:
+        linted = lint(text, catalog)
+        assert linted.findings
+        assert "sk-canary" not in lint_text(linted), text
+
+
+def test_a_finding_tells_the_line_on_which_it_stands(catalog: Catalog) -> None:
+    text = "set -e\n\ndocker run \\\n  --init \\\n  --privileged \\\n  img:v1 \\\n  vllm serve m --dtyp half\n"
+    lines = {f.id: f.line for f in lint(text, catalog).findings}
+    assert (lines["privileged"], lines["abbreviated-argument"]) == (5, 7)
+
+
+def test_a_version_asked_for_beats_the_texts_own(catalog: Catalog) -> None:
+    text = "docker run vllm/vllm-openai:v0.33.0 m --watchdog-config '{}'"
+    assert "argument-not-yet" not in found(text, catalog)
+    assert "argument-not-yet" in found(text, catalog, version="0.26.0")
+
+
+def test_a_model_that_the_text_does_not_name_is_the_one_that_was_asked_for(catalog: Catalog) -> None:
+    text, order = "vllm serve /mnt/m --host 127.0.0.1", Order(profile="a100-80g-x4", model="deepseek-r1")
+    assert "does-not-fit" in found(text, catalog, order=order)
+    assert "does-not-fit" not in found(text, catalog, order=Order(profile="a100-80g-x4"))
+
+
+def test_our_own_line_is_one_that_can_be_typed(catalog: Catalog) -> None:
+    text, order = "vllm serve /m/QwQ-32B -tp 4 --max-model-len 200000", Order(profile="l40s-48g-x4")
+    linted = lint(text, catalog, order=order)
+    assert linted.instead == "invoke run --profile l40s-48g-x4 --model qwq-32b"
+    assert "does-not-fit" not in [f.id for f in linted.findings]
+    for wrong in ("vllm serve /m/DeepSeek-R1 -tp 8", "vllm serve /m/DeepSeek-R1-Distill-Qwen-7B -tp 3"):
+        refused = lint(wrong, catalog, order=order).instead
+        assert refused is None or refused.startswith("invoke run --profile ")
+
+
+def test_a_profile_or_a_version_that_is_none_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(UnknownName):
+        lint("vllm serve m", catalog, order=Order(profile="a100-80gx4"))
+    with pytest.raises(BadValue, match="no version"):
+        lint("vllm serve m", catalog, version="newest")
+
+
+def test_a_file_of_services_is_looked_at(catalog: Catalog) -> None:
+    text = """
+services:
+  llm:
+    image: vllm/vllm-openai:latest
+    privileged: true
+    network_mode: host
+    ipc: host
+    ports: ["8000:8000"]
+    volumes: ["/root:/root"]
+    environment: {VLLM_API_KEY: sk-canary}
+    command: ["/models/x", "--dtyp", "half"]
+    deploy: {resources: {reservations: {devices: [{count: all}]}}}
+"""
+    wanted = {"privileged", "host-network", "host-ipc", "publish-everywhere", "mounts-home", "latest-image"}
+    assert wanted | {"key-in-environment", "abbreviated-argument", "all-cards"} <= set(found(text, catalog))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\\", "'", '"', "$(", "`", "docker", "docker run", "docker run --", "vllm", "vllm serve", "<", "|", "&&&",
+     "((", "vllm serve --", "vllm serve -", "docker run -", "docker run -e", "docker run -v : x", "bash -c", "a: [",
+     "services: 3", "services: {a: }", "docker run -p : i:1", "--gpus", "sudo", "sudo -u", "X=1", "export", "\x00",
+     "vllm serve --=3"],
+)  # fmt: skip
+def test_broken_text_is_no_crash(text: str, catalog: Catalog) -> None:
+    lint(text, catalog)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'echo "a b" c\\ d \'e "f"\' g"h"i',
+        "A=1 B='2 3' env x \\\n  y",
+        "echo a#b # c",
+        "printf '%s' $'x' \"\\$HOME\" \"a\\\nb\"",
+        "true && echo one; echo two | cat || echo three",
+        "echo x 2>&1 >/dev/null",
+    ],
+)
+def test_words_are_those_of_a_shell(text: str) -> None:
+    """bash itself says what the words are: each command is a function that prints its arguments."""
+    bash = shutil.which("bash")
+    assert bash
+    mine, _ = commands(text + "\n")
+    for command in mine:
+        if "$" in text:
+            continue
+        script = 'for w in "$@"; do printf "%s\\0" "$w"; done'
+        shown = subprocess.run([bash, "-c", script, "x", *command.words], capture_output=True, text=True, check=True)
+        assert tuple(shown.stdout.split("\0")[:-1]) == command.words
+    spoken = subprocess.run([bash, "-n", "-c", text], capture_output=True, text=True, check=False)
+    assert spoken.returncode == 0
+
+
+SAY_WORDS = 'say() { printf "%s\\n" "$@" | od -An -c >/dev/null; printf "<%s>" "$@"; echo; }\n'
+
+
+@pytest.mark.parametrize("words", ['a "b c" d\\ e', "'x y'z\"w\"", "a\\\n b", '"q\\"r" \'s\'', "a#b c # d", '"a\\\nb"'])
+def test_the_words_of_a_command_are_what_bash_makes_of_them(words: str) -> None:
+    done = subprocess.run(["bash", "-c", f"{SAY_WORDS}say {words}\n"], capture_output=True, text=True, check=True)
+    (mine,), _ = commands(f"say {words}\n")
+    assert done.stdout == "".join(f"<{w}>" for w in mine.words[1:]) + "\n"
+
+
+def test_a_repaired_text_keeps_its_lines() -> None:
+    text = "vllm serve m \\ # one\n\n  --port 1 \\\n\n  --host x\n  --dtype half\n"
+    whole, traps = repaired(text)
+    assert len(whole.splitlines()) == len(text.splitlines())
+    assert [t.id for t in traps] == ["comment-after-backslash", "blank-line-in-command", "no-backslash"]
+
+
+def test_the_page_of_findings_is_current(catalog: Catalog) -> None:
+    page = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
+    assert page.endswith(findings_page(catalog)), "make docs"
+
+
+# --- the verb ------------------------------------------------------------------------------------------
+
+
+def invoke(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "invoke", "lint", *words]
+    return subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
+
+
+def test_the_verb_reads_a_command_a_file_or_standard_input(tmp_path: Path) -> None:
+    done = invoke("--command", "docker run --privileged x:v1", "--json")
+    assert done.returncode == 1
+    assert "privileged" in [f["id"] for f in json.loads(done.stdout)["findings"]]
+    assert invoke("--command", "-", given="vllm serve m --host 127.0.0.1\n").returncode == 0
+    (tmp_path / "start.sh").write_text("vllm serve m --dtyp half\n", encoding="utf-8")
+    assert "abbreviated-argument" in invoke("--file", str(tmp_path / "start.sh")).stdout
+
+
+def test_the_verb_prints_our_own_line() -> None:
+    done = invoke("--command", "vllm serve /data/QwQ-32B -tp 2 --host 127.0.0.1", "--profile", "a100-80g-x2")
+    assert "invoke run --profile a100-80g-x2 --model qwq-32b" in done.stdout
+    assert done.returncode == 0
+
+
+def test_the_verb_looks_at_our_own_lines() -> None:
+    done = invoke("--profile", "l40s-48g-x4", "--model", "deepseek-r1-distill-llama-70b")
+    assert done.returncode == 0
+    assert "nothing found" in done.stdout
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gbk").write_bytes("模型".encode("gbk"))
+    (tmp_path / "empty").write_text(" \n", encoding="utf-8")
+    (tmp_path / "big").write_bytes(b"x" * ((1 << 20) + 1))
+    for name, says in (
+        ("gbk", "not UTF-8"),
+        ("empty", "empty"),
+        ("big", "1 MiB"),
+        ("none", "No such file"),
+        (".", "directory"),
+    ):
+        with pytest.raises(BadFile, match=says):
+            text_of(None, str(tmp_path / name))
+    with pytest.raises(BadValue, match="two texts"):
+        text_of("a", "b")

@@ -1,0 +1,92 @@
+"""What changes on an engine's command line from one version to another, what our plans use first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from weighbridge.catalog import Catalog
+from weighbridge.errors import unknown
+from weighbridge.facts import Value
+from weighbridge.flags import Flag, Flags
+
+
+class Change(Value, frozen=True, kw_only=True):
+    """One argument that is another in the newer version. `ours`: plans use it."""
+
+    flag: str
+    change: str
+    ours: bool
+
+
+class Upgrade(Value, frozen=True, kw_only=True):
+    engine: str
+    old: str
+    new: str
+    changes: tuple[Change, ...]
+
+
+def upgrade(catalog: Catalog, engine: str, old: str, new: str) -> Upgrade:
+    """All changes between two versions whose arguments are known. Raises UnknownName."""
+    before, after = _flags(catalog, engine, old), _flags(catalog, engine, new)
+    ours = _used(catalog, engine)
+    names = sorted({f.flag for f in (*before.flags, *after.flags)})
+    changes = [
+        Change(flag=name, change=text, ours=name in ours or bool({*_names(before, name), *_names(after, name)} & ours))
+        for name in names
+        for text in _changes(before.find(name), after.find(name), name)
+    ]
+    ordered = sorted(changes, key=lambda c: (not c.ours, not c.change.startswith("gone"), c.flag))
+    return Upgrade(engine=engine, old=old, new=new, changes=tuple(ordered))
+
+
+def _flags(catalog: Catalog, engine: str, version: str) -> Flags:
+    if engine not in catalog.linted_engine_ids():
+        raise unknown("engine", engine, catalog.linted_engine_ids(), "invoke engines")
+    found = catalog.flags_at(engine, version) if version in catalog.flag_versions(engine) else None
+    if found is None:
+        versions = catalog.flag_versions(engine)
+        make = f"make flags ENGINE={engine} VERSION={version}; known are {', '.join(versions)}"
+        raise unknown(f"version of {engine} whose arguments are known", version, versions, make)
+    return found
+
+
+def _used(catalog: Catalog, engine: str) -> set[str]:
+    return {a.flag for a in catalog.engine(engine).arguments} if engine in catalog.engine_ids() else set()
+
+
+def _names(flags: Flags, name: str) -> set[str]:
+    found = flags.find(name)
+    return {found.flag, *found.also} if found else set()
+
+
+def _changes(old: Flag | None, new: Flag | None, name: str) -> Iterator[str]:
+    if old is None or new is None:
+        yield "new" if old is None else "gone"
+        return
+    if old.flag != name and new.flag != name:
+        return
+    if old.default != new.default:
+        yield f"default {old.default or 'none'} is now {new.default or 'none'}"
+    if old.kind != new.kind:
+        yield f"was a {old.kind}, is a {new.kind}"
+    if new.deprecated and not old.deprecated:
+        yield "deprecated"
+    lost_names = sorted(set(old.also) - set(new.also) - {new.flag})
+    if lost_names:
+        yield f"no longer called {', '.join(lost_names)}"
+    for what, before, after in (("choice", old.choices, new.choices), ("name", old.registered, new.registered)):
+        lost, more = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+        if lost and after:
+            yield f"{what} gone: {', '.join(lost)}"
+        if more and before:
+            yield f"{what} new: {', '.join(more)}"
+
+
+def upgrade_text(found: Upgrade) -> str:
+    """For people: what our plans use, then the rest."""
+    lines = [f"{found.engine} {found.old} -> {found.new}"]
+    for ours, title in ((True, "arguments of our plans"), (False, "others")):
+        rows = [c for c in found.changes if c.ours == ours]
+        lines.append(f"\n{title}: {len(rows) or 'no'} change{'' if len(rows) == 1 else 's'}")
+        lines += [f"  {c.flag}: {c.change}" for c in rows]
+    return "\n".join(lines)
