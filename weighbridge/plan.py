@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+import msgspec
+
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
@@ -26,6 +28,7 @@ _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
+    profile = _with_memory(order, profile)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
@@ -33,7 +36,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = _wanted_context(order, model)
-    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
+    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted, several=family.replicas)
     context, context_because = _context(order, weighing, layout, wanted)
     decided: dict[str, Any] = {
         "profile": profile.id,
@@ -46,6 +49,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "data_parallel": layout.replicas,
         "cards": layout.split.ranks * layout.replicas,
         "cards_per_node": layout.split.ranks * layout.replicas // profile.nodes,
+        "card_indexes": tuple(range(layout.split.ranks * layout.replicas // profile.nodes)),
         "nodes": profile.nodes,
         "precision": precision.label,
         "dtype": precision.dtype,
@@ -54,20 +58,23 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "max_model_len": context,
         "max_num_seqs": load.sequences,
         "max_num_batched_tokens": load.batched_tokens,
+        "max_input_tokens": min(load.batched_tokens, context - 1) if family.whole_prompts else None,
         "utilization": utilization,
         "eager": load.eager,
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_host_needs(family, layout, profile),
-        "reasoning_parser": model.parsers.reasoning,
-        "tool_call_parser": model.parsers.tool_call,
+        "reasoning_parser": _parser(engine, model.parsers.reasoning),
+        "tool_call_parser": _parser(engine, model.parsers.tool_call),
         "chat_template": model.parsers.chat_template,
         "model_path": f"/models/{slug(model.id)}",
         **_served(engine, family, base),
         "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
-        "warnings": warnings(weighing, layout, wanted),
+        "config_files": tuple(family.config_files),
+        "groups": profile.family.container.groups,
+        "warnings": (*warnings(weighing, layout, wanted), *_limits(order, engine, family, model, load)),
     }
     because = (
         f"{engine.title} {version}: {family.because}",
@@ -77,9 +84,10 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         *load_because,
         *memory_because(weighing, layout),
         *_run_because(decided),
+        *_floors_because(profile, decided),
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
-    environment = _environment(family, decided)
+    environment = _environment(family, profile, decided)
     return Plan(
         **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
     )
@@ -130,6 +138,60 @@ def base_reference(base: Base) -> str:
         return base.image
     made_of = json.dumps([_BASE_STEPS, base.image, base.suite, *base.packages])
     return f"weighbridge-base:{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+
+
+def _with_memory(order: Order, profile: Profile) -> Profile:
+    """The profile, with the memory that was asked for where none is public. Raises Refused."""
+    known, asked = profile.card.visible_gib, order.visible_gib
+    if asked is None and known is None:
+        raise Unsupported(
+            f"{profile.card.title}: how much memory it shows is not public, so no plan can promise anything",
+            "read the total that an engine prints on it, and plan with that: --visible-gib GIB",
+        )
+    if asked is None:
+        return profile
+    if known is not None:
+        raise BadValue(f"--visible-gib {asked:g}: {profile.card.title} is known to show {known:g}", "leave it out")
+    if not 1 <= asked <= 4096:
+        raise BadValue(f"--visible-gib {asked:g} is no card's memory", "in GiB, as the engine prints it")
+    card = msgspec.structs.replace(profile.card, visible_gib=asked, visible_basis="asked")
+    return msgspec.structs.replace(profile, card=card)
+
+
+def _parser(engine: Engine, name: str | None) -> str | None:
+    """A model's parser under the engine's own name; None where the engine has none for it."""
+    return name if engine.parser_names is None or name is None else engine.parser_names.get(name)
+
+
+def _limits(order: Order, engine: Engine, family: EngineFamily, model: Model, load: Load) -> list[str]:
+    """What this engine does not do, or nobody knows."""
+    found = []
+    if family.whole_prompts:
+        found.append(f"prompts of up to {load.batched_tokens} tokens: the engine computes each in one batch")
+    for what, name in (("reasoning", model.parsers.reasoning), ("tool calls", model.parsers.tool_call)):
+        if name and _parser(engine, name) is None:
+            found.append(f"{what} stay in the text: this engine has no parser {name}")
+    if order.visible_gib is not None:
+        found.append(f"{order.visible_gib:g} GiB a card is what was asked, not a public figure: nothing is promised")
+    return found
+
+
+def _without_peers(profile: Profile, decided: dict[str, Any]) -> bool:
+    return decided["cards_per_node"] > 1 and not profile.card.interconnect.peer_to_peer
+
+
+def _floors_because(profile: Profile, decided: dict[str, Any]) -> list[str]:
+    """What the host must have at least, and what is switched off for the way its cards are linked."""
+    found = []
+    if decided["min_driver"]:
+        found.append(f"driver {decided['min_driver']} or newer on the host: the image's libraries need it")
+    if profile.card.compute_capability:
+        found.append(f"compute capability {profile.card.compute_capability:g}")
+    if _without_peers(profile, decided):
+        found.append(
+            f"copies from card to card go through the host: {profile.card.interconnect.kind} without peer-to-peer"
+        )
+    return found
 
 
 # --- engine --------------------------------------------------------------------------------------------
@@ -183,10 +245,10 @@ def _utilization(order: Order, family: EngineFamily, profile: Profile) -> float:
     if not 0.05 <= found <= 1.0:
         raise BadValue(f"--utilization {found:g} is not a share of memory", "try --utilization 0.9")
     free = profile.card.free_at_start_gib
-    if free and found * profile.card.visible_gib > free:
-        most = int(free / profile.card.visible_gib * 100) / 100
+    if free and found * profile.card.memory_gib > free:
+        most = int(free / profile.card.memory_gib * 100) / 100
         raise BadValue(
-            f"--utilization {found:g} is {found * profile.card.visible_gib:.2f} GiB; an empty {profile.card.title} has"
+            f"--utilization {found:g} is {found * profile.card.memory_gib:.2f} GiB; an empty {profile.card.title} has"
             f" {free:g} GiB free, and an engine that asks for more does not start",
             f"try --utilization {most:g}",
         )
@@ -214,11 +276,11 @@ def _batching(order: Order, profile: Profile, engine: Engine, family: EngineFami
         near = nearest(asked, _BATCHINGS)
         raise BadValue(f"--batching {asked!r} is none of {', '.join(_BATCHINGS)}", f"try --batching {near or 'plan'}")
     if asked == "plan":
-        ours = [b for b in family.batching if b.from_visible_gib <= card.visible_gib]
+        ours = [b for b in family.batching if b.from_visible_gib <= card.memory_gib]
         return max(ours, key=lambda b: b.from_visible_gib)
     able = card.compute_capability or 0.0
     own = [
-        b for b in family.own_batching if b.from_visible_gib <= card.visible_gib and b.from_compute_capability <= able
+        b for b in family.own_batching if b.from_visible_gib <= card.memory_gib and b.from_compute_capability <= able
     ]
     if not own:
         message = f"{engine.title}'s own batch limits on {card.title} are not known"
@@ -247,10 +309,13 @@ def _load_because(order: Order, row: Batching, tokens: int, sequences: int, eage
     )
 
 
-def _environment(family: EngineFamily, decided: dict[str, Any]) -> dict[str, str]:
+def _environment(family: EngineFamily, profile: Profile, decided: dict[str, Any]) -> dict[str, str]:
     """The family's environment; a value `{field}` is the plan's, and an empty field leaves it out."""
     found = {}
-    for name, value in family.environment.items():
+    said = family.environment
+    if _without_peers(profile, decided):
+        said = {**said, **family.environment_without_peer_to_peer}
+    for name, value in said.items():
         field = re.fullmatch(r"\{(\w+)\}", value)
         if field is None:
             found[name] = value

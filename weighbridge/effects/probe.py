@@ -6,6 +6,8 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.facts import Profile
@@ -39,6 +41,17 @@ def _lines(command: tuple[str, ...]) -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def device_gids(devices: Sequence[str]) -> tuple[int, ...]:
+    """The groups that own these nodes here, but root's; a folder stands for the nodes in it. None here: none."""
+    found = set()
+    for name in devices:
+        path = Path(name.replace("{index}", "0"))
+        for node in [*path.glob("*")] if path.is_dir() else [path]:
+            if node.is_char_device():
+                found.add(node.stat().st_gid)
+    return tuple(sorted(found - {0}))
 
 
 def check_port(address: str, port: int) -> None:
