@@ -26,6 +26,7 @@ VERBS = [
     "clean",
     "engines",
     "keys",
+    "lint",
     "logs",
     "models",
     "plan",

@@ -27,6 +27,7 @@ def pinned() -> list[tuple[str, str]]:
         for name in found.engine_ids()
         for family in found.engine(name).families.values()
         for version in family.bases
+        if found.engine(name).arguments
     ]
 
 
@@ -89,10 +90,20 @@ def own(tmp_path: Path, old: str, new: str) -> Catalog:
     [
         ("flag: --dtype,", "flag: --dtyp,", "0.26.0 does not take --dtyp bfloat16", "did you mean --dtype?"),
         ("flag: --max-num-seqs,", "flag: --max-sequences,", "does not take --max-sequences 256", "correct arguments:"),
-        ("flag: --port, field: port", 'flag: --port, value: "http"', "does not take --port http", "correct arguments:"),
+        (
+            "flag: --max-num-seqs, field: max_num_seqs",
+            'flag: --max-num-seqs, value: "few"',
+            "--max-num-seqs few",
+            "correct arguments:",
+        ),
         ("flag: --dtype, field: dtype", "flag: --dtype, value: fp16", "not take --dtype fp16", "did you mean float16?"),
-        ("- {flag: --port,", "- {flag: --swap-space, value: '4'}\n  - {flag: --port,", "--swap-space 4", "correct"),
-        ("- {flag: --port,", "- {flag: --port, value: '1'}\n  - {flag: --port,", "not take --port 8000", "correct"),
+        ("- {flag: --uds,", "- {flag: --swap-space, value: '4'}\n  - {flag: --uds,", "--swap-space 4", "correct"),
+        (
+            "- {flag: --dtype,",
+            "- {flag: --dtype, value: half}\n  - {flag: --dtype,",
+            "take --dtype bfloat16",
+            "correct",
+        ),
     ],
 )
 def test_a_plan_with_an_argument_that_the_version_lacks_is_refused(
@@ -157,7 +168,7 @@ def test_an_upgrade_names_what_goes_what_comes_and_what_is_ours(catalog: Catalog
 
 
 def test_a_lost_argument_of_ours_is_the_first_thing_said(tmp_path: Path) -> None:
-    found = own(tmp_path, "{flag: --port,", "{flag: --calculate-kv-scales,")
+    found = own(tmp_path, "{flag: --disable-uvicorn-access-log,", "{flag: --calculate-kv-scales,")
     first = upgrade(found, "vllm", "0.26.0", "0.33.0").changes[0]
     assert (first.flag, first.change, first.ours) == ("--calculate-kv-scales", "gone", True)
 

@@ -139,10 +139,10 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     checkpoint_quantizations: tuple[str, ...]
     online_quantizations: tuple[str, ...]
     kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
-    config_files: dict[str, str] = {}
+    config_files: dict[str, str] = msgspec.field(default_factory=dict)
     whole_prompts: bool = False
     replicas: bool = True
-    environment_without_peer_to_peer: dict[str, str] = {}
+    environment_without_peer_to_peer: dict[str, str] = msgspec.field(default_factory=dict)
     cache_path: str | None = None
     gateway_base: Base | None = None
     because: str
@@ -211,7 +211,6 @@ class Engine(Value, frozen=True, kw_only=True):
     parser_names: dict[str, str] | None = None
     progress: dict[str, str]
     reported: dict[str, str]
-    metrics_path: str | None = None
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
     console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def lint_plan(plan: Plan, spec: RunSpec, catalog: Catalog) -> Linted:
         files = render_target(target, plan, spec, catalog)
         texts += [file.text for name, file in sorted(files.items()) if name.endswith((".yaml", ".yml", ".sh"))]
     parts = [lint(text, catalog, version=plan.engine_version) for text in texts]
-    decided = {"eager": plan.eager, "no-init": not spec.init}  # by the plan, with a reason
+    decided = {"eager": plan.eager, "no-init": True}  # by the plan; an init process is in every image
     return Linted(
         findings=tuple({f: None for part in parts for f in part.findings if not decided.get(f.id)}),
         checked=tuple({c: None for part in parts for c in part.checked}),

@@ -85,7 +85,7 @@ def choose_layout(
     """The smallest replica that is comfortable, else the one that holds most.
 
     `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve; `several`:
-    whether the engine can run more than one replica.
+    whether the engine can run more than one replica; without, stages are for several machines only.
     Raises Unsupported when no split is possible, BadValue for one into none.
     """
     for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
@@ -102,7 +102,8 @@ def choose_layout(
         if (order.data_parallel or 1) > 1:
             message = f"data parallel {order.data_parallel}: this engine runs one replica a container"
             raise Unsupported(message, "try --data-parallel 1")
-        order = msgspec.structs.replace(order, data_parallel=1)
+        stages = order.pipeline_parallel or (1 if profile.nodes == 1 else None)
+        order = msgspec.structs.replace(order, data_parallel=1, pipeline_parallel=stages)
     found = list(_layouts(order, profile, shape, tokens))
     if not found:
         raise _impossible(order, profile, shape)

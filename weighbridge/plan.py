@@ -62,7 +62,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "utilization": utilization,
         "eager": load.eager,
         "memory": weighing.memory(layout.split),
-        "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
+        "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_host_needs(family, layout, profile),
         "reasoning_parser": _parser(engine, model.parsers.reasoning),
@@ -144,7 +144,7 @@ def _with_memory(order: Order, profile: Profile) -> Profile:
     """The profile, with the memory that was asked for where none is public. Raises Refused."""
     known, asked = profile.card.visible_gib, order.visible_gib
     if asked is None and known is None:
-        raise Unsupported(
+        raise BadValue(
             f"{profile.card.title}: how much memory it shows is not public, so no plan can promise anything",
             "read the total that an engine prints on it, and plan with that: --visible-gib GIB",
         )
@@ -172,7 +172,9 @@ def _limits(order: Order, engine: Engine, family: EngineFamily, model: Model, lo
         if name and _parser(engine, name) is None:
             found.append(f"{what} stay in the text: this engine has no parser {name}")
     if order.visible_gib is not None:
-        found.append(f"{order.visible_gib:g} GiB a card is what was asked, not a public figure: nothing is promised")
+        found.append(
+            f"{order.visible_gib:g} GiB a card is what was asked, not a public figure: no number of KV cache tokens is promised"
+        )
     return found
 
 

@@ -13,6 +13,7 @@ import jinja2
 import msgspec
 
 from weighbridge.catalog import Catalog
+from weighbridge.console import console_files
 from weighbridge.engines import Tmpfs, Ulimit
 from weighbridge.errors import unknown
 from weighbridge.runspec import line, run_spec, tmpfs_options
@@ -105,7 +106,8 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
         files[f"config/{name}"] = File(text=templates.get_template(source).render(plan=plan))
     for name in family.context_files:
         files[name] = File(text=catalog.engine_file(plan.engine, name).read_text(encoding="utf-8"))
-    files.update(_shared_files(entrypoint.parent.parent / "_shared", bundle=family.gateway_base is not None))
+    files.update(_gateway_files(catalog.shared_folder("gateway"), bundle=family.gateway_base is not None))
+    files.update({f"console/{name}": file for name, file in console_files(plan, catalog).items()})
     files["plan.json"] = File(text=plan_json(plan))
     if base.lock:
         files["requirements.txt"] = File(text=catalog.engine_file(plan.engine, base.lock).read_text(encoding="utf-8"))
@@ -115,14 +117,13 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
     )  # fmt: skip
 
 
-def _shared_files(folder: Path, *, bundle: bool) -> dict[str, File]:
-    """The gateway's programs and the console's files, copied as they are; `bundle` adds what gathers nginx."""
-    found = {}
-    for path in sorted([*folder.glob("gateway/*"), *folder.glob("console/*")]):
-        if path.is_file() and path.suffix != ".j2" and (bundle or path.name != "bundle.sh"):
-            name = str(path.relative_to(folder)) if path.parent.name == "console" else path.name
-            found[name] = File(text=path.read_text(encoding="utf-8"), executable=path.suffix == ".sh")
-    return found
+def _gateway_files(folder: Path, *, bundle: bool) -> dict[str, File]:
+    """The gateway's programs, copied as they are; `bundle` adds what gathers nginx."""
+    return {
+        path.name: File(text=path.read_text(encoding="utf-8"), executable=path.suffix == ".sh")
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix != ".j2" and (bundle or path.name != "bundle.sh")
+    }
 
 
 def _digest(files: Mapping[str, File]) -> str:

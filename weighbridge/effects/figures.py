@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -13,6 +14,7 @@ from weighbridge.calibration import CalibrationFile, file_of
 from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import open_client
 from weighbridge.effects.docker import Host, Running, describe, url_of
+from weighbridge.effects.keyring import read_secret
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, Refused, WeighbridgeError
 from weighbridge.reconcile import read_metrics, read_reported, reconcile
@@ -35,22 +37,27 @@ def reported_of(host: Host, container: Container, engine: Engine) -> dict[str, f
         from_log = read_reported(islice(host.logs(container), _LINES), engine.reported)
     except HostError:
         from_log = {}
-        if engine.metrics_path is None:
-            raise
     lacking = engine.metrics.keys() - from_log.keys()
     if not lacking:
         return from_log
-    text = metrics_text(url_of(container), engine)
+    text = _metrics_of(host, container, engine)
     return {**read_metrics(text or "", engine.metrics), **from_log}
 
 
-def metrics_text(url: str, engine: Engine) -> str | None:
-    """The engine's metrics; None when they are not available: a gateway keeps them, or nothing answers in time."""
-    if engine.metrics_path is None:
-        return None
+def _metrics_of(host: Host, container: Container, engine: Engine) -> str | None:
+    """Through the gateway, with the owner's key for metrics; None without it."""
     try:
-        with open_client(url, _SECONDS) as client:
-            answer = client.get(engine.metrics_path)
+        key = read_secret(host.key_file(container).parent.parent / "metrics-key")
+        return metrics_text(url_of(container), engine, key, host.certificate(container))
+    except WeighbridgeError:
+        return None
+
+
+def metrics_text(url: str, engine: Engine, key: str | None = None, cert: Path | None = None) -> str | None:
+    """The engine's metrics; None when they are not available: the key is not theirs, or nothing answers in time."""
+    try:
+        with open_client(url, _SECONDS, key, cert) as client:
+            answer = client.get(engine.gateway.metrics_path)
         return answer.text if answer.status_code == 200 else None
     except (httpx.HTTPError, httpx.InvalidURL):
         return None

@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d024c331fc77b2a153640d47cefbaaaa8b3ccf1f00f00e1f8e1986a7ddfcc103 \
+  --label io.weighbridge.plan=c0fab795c8515efada61f65fdddbd2ddc604b7132d04a4f11750f26be2aef894 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=108d7b0d826d9d8fc01233a2a189f1a1a836ed195ad617dac2f0d606f5ba345b \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-d024c331fc77
+  --label io.weighbridge.spec=896963629b02302c844ac5fa6f13446e87251909c1ffd0426b059e128dcb5063 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c0fab795c851

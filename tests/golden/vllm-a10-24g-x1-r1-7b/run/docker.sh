@@ -8,19 +8,22 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=e6aa270077f09603955b3d0641fdf9952e62baf3f527fa2bae4e39de8d4f7ecb \
+  --label io.weighbridge.plan=6486dd39bd030f61bd4663a1db0c17b953faa21f561395338ba57ae7ad1c8b59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=048d83aad56b4b678ad350f7c6b7d9ed41659c67b3046d3281910907cd1e518e \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-e6aa270077f0
+  --label io.weighbridge.spec=ff92a111be25c2e184b57ad9edf91f9e31cd017c41f7ca7a01eb1e91d8a9a1de \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-6486dd39bd03

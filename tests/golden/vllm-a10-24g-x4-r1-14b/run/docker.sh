@@ -8,7 +8,6 @@ docker run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=02f424532ba18b5d14f1a947591b0807b8aa6cf7af9c910972686f982fda2209 \
+  --label io.weighbridge.plan=2b25fe3fe0986f7ff822e813ce577013ddc1efa01878d9a92601217eba2d0d74 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=9c269af291fec872272333f6398f52bdcaf962067ff243396cfa48258e347ffa \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-02f424532ba1
+  --label io.weighbridge.spec=27f88001cdd75b8df84b24f570fc78f14781599c236f8fff4b8cc7ccfbcea438 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-2b25fe3fe098

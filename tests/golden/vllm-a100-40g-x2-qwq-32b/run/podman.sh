@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=da9d6f636fa3540afe31fc414cfbbfe054e096f8e24e14975644f19b60c6ed40 \
+  --label io.weighbridge.plan=f92f3d3e0d91fecab919be769a402df452139ca07c7a8ab43ce2b57c2699735c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=ceff13faf6e3d37d9bfd1447317e3117b4db653dd721593d24190f9fa406899b \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-da9d6f636fa3
+  --label io.weighbridge.spec=659867bb93016fe86924e09e66f5f2bbd3654ef2754fab789b5535dd1c7ce5fa \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-f92f3d3e0d91

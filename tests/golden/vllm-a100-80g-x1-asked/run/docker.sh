@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=a74e09921b03dc106ac2a4d60ca68dbd9891a14c217b44715ffcfa181d3fea75 \
+  --label io.weighbridge.plan=c36f7ddb984bc4edb57f59873dc61fef00b3f1a64e944f4d516cc73d39760354 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=be0a5ea5774097f2601573080da648520f7f6ea2b504e25f2d4771e8df2b36f7 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-a74e09921b03
+  --label io.weighbridge.spec=d2365cbf3f2b64f2fe0ddcbbcded155753f8c959e2b9e598d08f665fc6b0312a \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-c36f7ddb984b

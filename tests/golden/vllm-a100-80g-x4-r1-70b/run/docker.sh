@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0edbcabfeadf070a150f187f3374fcbd302699c6879e8d734af32e04bbb06e22 \
+  --label io.weighbridge.plan=e094cc6e61d10769256b259a1e39b5395ba40bc453cda852de80db670119c0bf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=795ea6d3c4623bacbbc24a9043006c3305bb619eb1e66a70588d32c002355653 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-0edbcabfeadf
+  --label io.weighbridge.spec=4dc2906b7b9bbc9acbf1fd06a0e9c5dd4b50860864228ee1677382f053dca307 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-e094cc6e61d1

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=11b840ab32a77b9d541acfd70d9f57e0fede4d99171e22494ed5f88765246ca5 \
+  --label io.weighbridge.plan=72e171d66d9945807ebbd74e7e9d15784a3263cf9c850ac7ced471660315e4bb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=a459ceca84019908d2c26a4b487c019415afc83484993d9aae0af4ce1bd8a60d \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-11b840ab32a7
+  --label io.weighbridge.spec=0536bf5fe6564790728a1c04b140ad7a736fae445e80d87d00f97091a21c776c \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-72e171d66d99

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=43960482470d89587107be83ae819aff13f682796d0e95a8dcff5302f7939400 \
+  --label io.weighbridge.plan=ffd3e2ef101cba4dac8bcb9accae37858a4193024cdc73b11caeb927d50dab9f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=73746e8dc5f944aad2cf3b8771124f9fbfd81c6f691cfcd77f38d39c845aefcf \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-43960482470d
+  --label io.weighbridge.spec=3a4f3caa12cd5b88220d88dadcad1db5a0908bf28ccde3469354e82e1c4e095b \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ffd3e2ef101c

@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=a244d8cc45a640e6309340b7360119d101eb7cbaa1288fabc0d0011f825334e3 \
+  --label io.weighbridge.plan=a0f4ba57dd61929e3706b1908947aedfd518cb6cd31d258464be9afec738a3c5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=b231ae3b51c3ea1b6d9014cc91a090df645b987846ab49ca590d49c0816f6dc8 \
-  weighbridge/vllm:cpu-weighbridge-demo-a244d8cc45a6
+  --label io.weighbridge.spec=5f2405f0ce65660ccdfe7c0a4cea61f11c789cfe658a45820393508a4416a3e7 \
+  weighbridge/vllm:cpu-weighbridge-demo-a0f4ba57dd61

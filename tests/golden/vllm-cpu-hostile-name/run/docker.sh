@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=2b12c7e9afdabe0151670d3ae4ea384d1fd5e6030a3ebad0ca32115d2bf3e27f \
+  --label io.weighbridge.plan=3e0e4099b283e17bff2a2d259ae7267f94693c47746af5baef85cf0d88ed2bdc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=a3bfe122abd7f673b1a516c064c858e913da233840c7a57af3ac2510f263c364 \
-  weighbridge/vllm:cpu-it-s-a-model-id-2b12c7e9afda
+  --label io.weighbridge.spec=9745de3848479af581e2eddb914adb9183b92dc12a985a3bb738f0a9c2af9ee0 \
+  weighbridge/vllm:cpu-it-s-a-model-id-3e0e4099b283

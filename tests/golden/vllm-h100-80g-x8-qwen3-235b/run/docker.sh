@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=55cb8dc268f0c58abbe9e06837e7519c1f0dbc8c83d5e718ee264b16d2cf2252 \
+  --label io.weighbridge.plan=dfe2f19c8c5c7960afefe67f1217d66704a6842faabdc87e7eb90d980f28e17c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9373e0fc50eee144a2f924adcb5598716bc7b419230c4629305d5d79d7d81539 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-55cb8dc268f0
+  --label io.weighbridge.spec=a90251a5398a552959be085ef7b5785905ffaf551954eca8567d16ddc1d82319 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-dfe2f19c8c5c

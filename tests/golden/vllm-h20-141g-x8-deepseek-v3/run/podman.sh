@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=6d1e09cf03184223e15bcc0e755149255a1e60fc7eded53a932e2db2f9740de8 \
+  --label io.weighbridge.plan=eb06ec4804ce034dfa3760cc5d615f1c6471fb360b8ccb31a8bd728ee0b04f10 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=a4db2a650b72c35d060ee603b2759f9beb2db9485af2ce6dde33e0e49793df5a \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-6d1e09cf0318
+  --label io.weighbridge.spec=ccdc2411cf097ba0b51ad127912cc81c4e0a25465b39aa6820599ca3082d4440 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-eb06ec4804ce

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e93223ea97f6b62b9ee96221073f3f64e2e2b5bc92a8969d4a21285b77502546 \
+  --label io.weighbridge.plan=3546f46b9180253bfd3e0e99f329eb1a210852f359c1108b4cb046c1165cbbe8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=a5f82f5f09576950b97dd6c14d14869dd08dfb0b0a1c5df6612be7271f1d2b3f \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-e93223ea97f6
+  --label io.weighbridge.spec=9e28b29cbd3299bc9cead4affb7dc74f60708b06696160487a48b4d37f0f9d48 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-3546f46b9180

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e89326640d025e08aa746d57b40108c6ad9000bbd162f0a39ccc0419a7df1062 \
+  --label io.weighbridge.plan=6e09a5c47c226d97554c4b674e1b78ac0c37eb12fa185f25ecb1dc6f65ec4ebd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=8c6451fc5d4fe1d051be3728dc2db65daebacdf278b196cff08a87078c892d9f \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-e89326640d02
+  --label io.weighbridge.spec=7b5c8e0991331b9a8f4ee0e6ba71403f30a89db69488c0064a24a60b86d228da \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-6e09a5c47c22

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=3833fff4a567bc630c889dd409b640906b78bfa248b7645296a9d713256a6aff \
+  --label io.weighbridge.plan=a1401cb19d79fb7501d6f8d799009e05761851700194dc3b6c666dd2641c74ea \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=0406984c8de121226b4841369b1f6ff7e9e53f38bd190c2541d5c75269fd927e \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-3833fff4a567
+  --label io.weighbridge.spec=4aa70c0eb22c0127d2208feb657997e1adaae03ee1aea75a22645bb1843c80f4 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-a1401cb19d79

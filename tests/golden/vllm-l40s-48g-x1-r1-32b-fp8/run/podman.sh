@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=ec0d1f47da08084366bcba487e7bcd93b8edde04329356e48b02a7a49e7800b2 \
+  --label io.weighbridge.plan=a8ca0b32864d3c2e82b73f3cc26a12975c5338b230083012c4a4724b91c46213 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=ed276b9318e73c10b7064b8027cc1a632254749bece2751a5c1a761fc1cd07dc \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-ec0d1f47da08
+  --label io.weighbridge.spec=2365c4dad557b131b10f918fe367dbe9dd4847fae360777116ce2b9d4d0694b2 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-a8ca0b32864d

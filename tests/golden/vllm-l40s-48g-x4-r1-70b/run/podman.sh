@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=3f4e2c4234b3b9ccab567e7bf0219fd50d3e9f1326241955b127d3e5b7910a61 \
+  --label io.weighbridge.plan=198eb86a54511ef8f0cb7ad75e466f2d274b962134cc16fd460b329894b50c9a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=7491f4db5b3875ea94557c012bf96dce39d404c1d657ac95b7869ceb45fd734d \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-3f4e2c4234b3
+  --label io.weighbridge.spec=c9d658f5e55d137ffcc9fd7efbeef0ce0ea62c137ec2d7a4ff37ebd3454ae056 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-198eb86a5451

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f6aa5efb11e40fce33ce60001e23549cc92c8566ef315889efe39eee8584dc82 \
+  --label io.weighbridge.plan=7f883b6dcdb54ced3447cde14fcdb2dcf14bbac6be18ce8b23b7d3b7498b832c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=65aee2ec09216dbbf6a13d7f729b23af59175745f9a01bc1f02176b714cc4b28 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-f6aa5efb11e4
+  --label io.weighbridge.spec=8548d203f720af55f94b62aed8ee7d804d4f94cd2f2e97337d48dbafd18a1a9b \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-7f883b6dcdb5

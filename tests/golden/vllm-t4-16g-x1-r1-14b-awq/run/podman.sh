@@ -8,19 +8,22 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b-awq,target=/models/deepseek-r1-distill-qwen-14b-awq,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b-awq,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=fce37fe4977d31a24632af9ebe666c46f4e20c6d38ed237b1b0895be1087f485 \
+  --label io.weighbridge.plan=02f3ead4e810d5df753d81b5a55469f1df2ed37327e371c4a8cce5da82020b50 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=ff450a154380fe1a7e7eafe0506ac3c25e0339a9cd9f80eed4f8d93d8a570776 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-fce37fe4977d
+  --label io.weighbridge.spec=364139b0eb155c8c6f6fcc073c65287647f73b02bffc2d3ba4e1a7c51a97257a \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-02f3ead4e810

@@ -14,14 +14,19 @@ say() {
 
 export DO_NOT_TRACK=1
 export FLASHINFER_WORKSPACE_BASE=/var/cache/weighbridge/flashinfer
+export GLOO_SOCKET_IFNAME=lo
 export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
+export NCCL_P2P_DISABLE=1
+export NCCL_SOCKET_IFNAME=lo
 export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
+export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export TRITON_CACHE_DIR=/var/cache/weighbridge/triton
 export USER=engine
 export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
+export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
 mkdir -p "$HOME"
 
@@ -30,21 +35,35 @@ model=/models/deepseek-r1-distill-qwen-7b
   refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
 [ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
   refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+python3 /opt/weighbridge/checks.py weights "$model"
 
 shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 4096 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 4096" "start with --shm-size 4096m"
 
-seen=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | grep -c . || true)
+# One row a card: its free memory in MiB, and the driver's major version. Only whole numbers are compared.
+cards=$(nvidia-smi --query-gpu=memory.free,driver_version --format=csv,noheader,nounits 2>/dev/null | tr -d ',' || true)
+seen=$(printf '%s' "$cards" | grep -c . || true)
 [ "$seen" -eq 2 ] ||
   refuse cards "$seen cards are visible, the plan has 2" "start with the --gpus of: invoke run --print docker"
+while read -r free driver; do
+  case $free in *[!0-9]* | "") continue ;; esac
+  [ "$free" -ge 13716 ] ||
+    refuse memory "a card has $free MiB free, the plan uses 13716" "see who uses it: nvidia-smi; or plan for less: --utilization"
+  [ "${driver%%.*}" -ge 580 ] ||
+    refuse driver "the driver is $driver, this image needs 580" "install driver 580 or newer on the host"
+done <<<"$cards"
+# A slice of a card takes no part in work that is divided: its vendor allows no copies between slices.
+if nvidia-smi -L 2>/dev/null | grep -q '^ *MIG '; then
+  refuse mig "a card is cut into MIG slices, and the plan divides the model over 2 cards" "switch MIG off on the host: nvidia-smi -mig 0; or plan for one card"
+fi
 
 say 'starting vllm 0.26.0 with deepseek-r1-distill-qwen-7b'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec vllm serve /models/deepseek-r1-distill-qwen-7b \
   --served-model-name deepseek-r1-distill-qwen-7b \
-  --host 0.0.0.0 \
-  --port 8000 \
+  --uds /run/weighbridge/engine/engine.sock \
+  --disable-uvicorn-access-log \
   --dtype float16 \
   --kv-cache-dtype auto \
   --tensor-parallel-size 2 \

@@ -8,7 +8,6 @@ podman run \
   --cap-drop ALL \
   --security-opt no-new-privileges \
   --pids-limit 4096 \
-  --init \
   --restart on-failure:3 \
   --stop-timeout 30 \
   --publish 127.0.0.1:8000:8000 \
@@ -17,12 +16,16 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=acf31b6d39b95682ddea3219058f4f2671497ccd96a0f0d1cffbfe118db626ef \
+  --label io.weighbridge.plan=5eac93b460c8bc7b8038c69efd066e9004dbc3f2f43cb429417f1b8eeada8e94 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=f41392f032eb6508a3c3c185da87f70fd1111a95e2399884783a159df59f16f6 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-acf31b6d39b9
+  --label io.weighbridge.spec=932ab65dca4fe2e9065735bad863efddd15c826012012ccbbf1e7afdae7516fa \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-5eac93b460c8
