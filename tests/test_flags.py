@@ -67,10 +67,12 @@ def test_what_models_name_as_parsers_is_registered_in_every_version(catalog: Cat
         flags = catalog.flags_at(engine, version)
         assert flags
         for model in catalog.models():
-            for word, name in (
+            for word, said in (
                 ("--reasoning-parser", model.parsers.reasoning),
                 ("--tool-call-parser", model.parsers.tool_call),
             ):
+                names = catalog.engine(engine).parser_names
+                name = said if names is None or said is None else names[said]
                 flag = flags.find(word)
                 assert not (name and flag and flag.registered) or name in flag.registered, f"{model.id} on {version}"
 

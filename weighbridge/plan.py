@@ -7,8 +7,7 @@ import json
 import re
 from typing import Any
 
-import msgspec
-
+from weighbridge import limits
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
@@ -28,7 +27,7 @@ _SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
-    profile = _with_memory(order, profile)
+    profile = limits.with_memory(order, profile)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
@@ -44,13 +43,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "engine": engine.id,
         "engine_version": version,
         "family": profile.card.family,
-        "tensor_parallel": layout.split.tensor_parallel,
-        "pipeline_parallel": layout.split.pipeline_parallel,
-        "data_parallel": layout.replicas,
-        "cards": layout.split.ranks * layout.replicas,
-        "cards_per_node": layout.split.ranks * layout.replicas // profile.nodes,
-        "card_indexes": tuple(range(layout.split.ranks * layout.replicas // profile.nodes)),
-        "nodes": profile.nodes,
+        **_cut(layout, profile),
         "precision": precision.label,
         "dtype": precision.dtype,
         "quantization": precision.online,
@@ -65,8 +58,8 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_host_needs(family, layout, profile),
-        "reasoning_parser": _parser(engine, model.parsers.reasoning),
-        "tool_call_parser": _parser(engine, model.parsers.tool_call),
+        "reasoning_parser": limits.parser(engine, model.parsers.reasoning),
+        "tool_call_parser": limits.parser(engine, model.parsers.tool_call),
         "chat_template": model.parsers.chat_template,
         "model_path": f"/models/{slug(model.id)}",
         **_served(engine, family, base),
@@ -74,7 +67,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "evidence": _evidence(profile, engine),
         "config_files": tuple(family.config_files),
         "groups": profile.family.container.groups,
-        "warnings": (*warnings(weighing, layout, wanted), *_limits(order, engine, family, model, load)),
+        "warnings": (*warnings(weighing, layout, wanted), *limits.warnings(order, engine, family, model, load)),
     }
     because = (
         f"{engine.title} {version}: {family.because}",
@@ -84,13 +77,27 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         *load_because,
         *memory_because(weighing, layout),
         *_run_because(decided),
-        *_floors_because(profile, decided),
+        *limits.floors_because(profile, decided),
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
     environment = _environment(family, profile, decided)
     return Plan(
         **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
     )
+
+
+def _cut(layout: Layout, profile: Profile) -> dict[str, Any]:
+    """The model over the cards, and the cards over the machines."""
+    cards = layout.split.ranks * layout.replicas
+    return {
+        "tensor_parallel": layout.split.tensor_parallel,
+        "pipeline_parallel": layout.split.pipeline_parallel,
+        "data_parallel": layout.replicas,
+        "cards": cards,
+        "cards_per_node": cards // profile.nodes,
+        "card_indexes": tuple(range(cards // profile.nodes)),
+        "nodes": profile.nodes,
+    }
 
 
 def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[str, Any]:
@@ -138,62 +145,6 @@ def base_reference(base: Base) -> str:
         return base.image
     made_of = json.dumps([_BASE_STEPS, base.image, base.suite, *base.packages])
     return f"weighbridge-base:{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
-
-
-def _with_memory(order: Order, profile: Profile) -> Profile:
-    """The profile, with the memory that was asked for where none is public. Raises Refused."""
-    known, asked = profile.card.visible_gib, order.visible_gib
-    if asked is None and known is None:
-        raise BadValue(
-            f"{profile.card.title}: how much memory it shows is not public, so no plan can promise anything",
-            "read the total that an engine prints on it, and plan with that: --visible-gib GIB",
-        )
-    if asked is None:
-        return profile
-    if known is not None:
-        raise BadValue(f"--visible-gib {asked:g}: {profile.card.title} is known to show {known:g}", "leave it out")
-    if not 1 <= asked <= 4096:
-        raise BadValue(f"--visible-gib {asked:g} is no card's memory", "in GiB, as the engine prints it")
-    card = msgspec.structs.replace(profile.card, visible_gib=asked, visible_basis="asked")
-    return msgspec.structs.replace(profile, card=card)
-
-
-def _parser(engine: Engine, name: str | None) -> str | None:
-    """A model's parser under the engine's own name; None where the engine has none for it."""
-    return name if engine.parser_names is None or name is None else engine.parser_names.get(name)
-
-
-def _limits(order: Order, engine: Engine, family: EngineFamily, model: Model, load: Load) -> list[str]:
-    """What this engine does not do, or nobody knows."""
-    found = []
-    if family.whole_prompts:
-        found.append(f"prompts of up to {load.batched_tokens} tokens: the engine computes each in one batch")
-    for what, name in (("reasoning", model.parsers.reasoning), ("tool calls", model.parsers.tool_call)):
-        if name and _parser(engine, name) is None:
-            found.append(f"{what} stay in the text: this engine has no parser {name}")
-    if order.visible_gib is not None:
-        found.append(
-            f"{order.visible_gib:g} GiB a card is what was asked, not a public figure: no number of KV cache tokens is promised"
-        )
-    return found
-
-
-def _without_peers(profile: Profile, decided: dict[str, Any]) -> bool:
-    return decided["cards_per_node"] > 1 and not profile.card.interconnect.peer_to_peer
-
-
-def _floors_because(profile: Profile, decided: dict[str, Any]) -> list[str]:
-    """What the host must have at least, and what is switched off for the way its cards are linked."""
-    found = []
-    if decided["min_driver"]:
-        found.append(f"driver {decided['min_driver']} or newer on the host: the image's libraries need it")
-    if profile.card.compute_capability:
-        found.append(f"compute capability {profile.card.compute_capability:g}")
-    if _without_peers(profile, decided):
-        found.append(
-            f"copies from card to card go through the host: {profile.card.interconnect.kind} without peer-to-peer"
-        )
-    return found
 
 
 # --- engine --------------------------------------------------------------------------------------------
@@ -315,7 +266,7 @@ def _environment(family: EngineFamily, profile: Profile, decided: dict[str, Any]
     """The family's environment; a value `{field}` is the plan's, and an empty field leaves it out."""
     found = {}
     said = family.environment
-    if _without_peers(profile, decided):
+    if limits.without_peers(profile, decided["cards_per_node"]):
         said = {**said, **family.environment_without_peer_to_peer}
     for name, value in said.items():
         field = re.fullmatch(r"\{(\w+)\}", value)

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6486dd39bd030f61bd4663a1db0c17b953faa21f561395338ba57ae7ad1c8b59 \
+  --label io.weighbridge.plan=a17f3e788102c0f2bef1a8f9ab553216f69dc5998ba6a732402e6bad7a11488c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=ff92a111be25c2e184b57ad9edf91f9e31cd017c41f7ca7a01eb1e91d8a9a1de \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-6486dd39bd03
+  --label io.weighbridge.spec=b7dac8d67ef7573c2aeb07a123aae31af19f0de8a72e003e06a6f8f8b534ed50 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-a17f3e788102

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=2b25fe3fe0986f7ff822e813ce577013ddc1efa01878d9a92601217eba2d0d74 \
+  --label io.weighbridge.plan=85bb397f6cf918e30ea30c1aa486ae15b3b2ea3d7d4d013524e421ae6335c385 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=27f88001cdd75b8df84b24f570fc78f14781599c236f8fff4b8cc7ccfbcea438 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-2b25fe3fe098
+  --label io.weighbridge.spec=10d06334c5c3774dafcde6ad1fa764d11cf34f9001482049b1dcc38fefdec698 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-85bb397f6cf9

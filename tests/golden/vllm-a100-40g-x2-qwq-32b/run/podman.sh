@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=f92f3d3e0d91fecab919be769a402df452139ca07c7a8ab43ce2b57c2699735c \
+  --label io.weighbridge.plan=127dd3561a531f28b55970d02c34470791259a3541dcfb608a6bf7f4cd0e99cd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=659867bb93016fe86924e09e66f5f2bbd3654ef2754fab789b5535dd1c7ce5fa \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-f92f3d3e0d91
+  --label io.weighbridge.spec=0fa6901c23a0b81b65d4a51179f7261d7db69a1b0457466dde062c063b16322e \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-127dd3561a53

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=c36f7ddb984bc4edb57f59873dc61fef00b3f1a64e944f4d516cc73d39760354 \
+  --label io.weighbridge.plan=2ebbf831aa2205e265947f5602c9ac4c70f83d71011dc8656cf146d1757a1a2a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=d2365cbf3f2b64f2fe0ddcbbcded155753f8c959e2b9e598d08f665fc6b0312a \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-c36f7ddb984b
+  --label io.weighbridge.spec=01f4b0f86f9f873915bbcf920b3fc0ef1b041bbcf263cbcb7cae670b578655e7 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-2ebbf831aa22

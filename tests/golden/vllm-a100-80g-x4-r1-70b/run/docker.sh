@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=e094cc6e61d10769256b259a1e39b5395ba40bc453cda852de80db670119c0bf \
+  --label io.weighbridge.plan=9550548999fb23a8c7a14b2047b4b10d2a5649615ce0e6942957535f435e0ca1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=4dc2906b7b9bbc9acbf1fd06a0e9c5dd4b50860864228ee1677382f053dca307 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-e094cc6e61d1
+  --label io.weighbridge.spec=aa4d7cf4b399a52adda1da9aa54d906c3c994b3854222103946b8b1f7585d9f4 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-9550548999fb

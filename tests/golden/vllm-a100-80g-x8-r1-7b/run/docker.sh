@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=72e171d66d9945807ebbd74e7e9d15784a3263cf9c850ac7ced471660315e4bb \
+  --label io.weighbridge.plan=f32a3ed7545f775b4a92b27d3361390dc4651727a41fd6e6d6efc2a5656b7b8f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=0536bf5fe6564790728a1c04b140ad7a736fae445e80d87d00f97091a21c776c \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-72e171d66d99
+  --label io.weighbridge.spec=2de13d81e5fb5fdb28822b6a0fa792e9168e5626cecde7bd865c4ce336997e83 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f32a3ed7545f

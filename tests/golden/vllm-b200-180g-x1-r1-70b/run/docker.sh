@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ffd3e2ef101cba4dac8bcb9accae37858a4193024cdc73b11caeb927d50dab9f \
+  --label io.weighbridge.plan=0809e4d77b8c4816e05b8a2d2c3a19cdb7bf7dc96694f747c0565fb89959121b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=3a4f3caa12cd5b88220d88dadcad1db5a0908bf28ccde3469354e82e1c4e095b \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ffd3e2ef101c
+  --label io.weighbridge.spec=6bab698c2c41d70096a49184bdfec7d216effcfc56aac35fd055aaf6c8929c3a \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-0809e4d77b8c

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=dfe2f19c8c5c7960afefe67f1217d66704a6842faabdc87e7eb90d980f28e17c \
+  --label io.weighbridge.plan=f2b78415d9aaa9c4e8bb05b2e2e6968d7c2e00f1f23c22197322238537ac7f82 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=a90251a5398a552959be085ef7b5785905ffaf551954eca8567d16ddc1d82319 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-dfe2f19c8c5c
+  --label io.weighbridge.spec=bea41e99aa257ed7d1c3edc7c6fef1a7a1621d0d4d8d4b87b797617729e0ccfb \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-f2b78415d9aa

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=eb06ec4804ce034dfa3760cc5d615f1c6471fb360b8ccb31a8bd728ee0b04f10 \
+  --label io.weighbridge.plan=2ad622cb88bf669d94cdf99661436318926282d31ee6a1c6060e413c2bd708ec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=ccdc2411cf097ba0b51ad127912cc81c4e0a25465b39aa6820599ca3082d4440 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-eb06ec4804ce
+  --label io.weighbridge.spec=72b613e66d54cb72cbbce8b7ddde3984a47017778d8d711bcaeaadfcb6a128c6 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-2ad622cb88bf

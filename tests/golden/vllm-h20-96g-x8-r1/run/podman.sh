@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=3546f46b9180253bfd3e0e99f329eb1a210852f359c1108b4cb046c1165cbbe8 \
+  --label io.weighbridge.plan=612850a7a7425af395e603c88e711828ddbd00b1306cc2c162523a2bb174fc6d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=9e28b29cbd3299bc9cead4affb7dc74f60708b06696160487a48b4d37f0f9d48 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-3546f46b9180
+  --label io.weighbridge.spec=eb2dde2ff1882b729309db0d8eadfa7122670e33b4c7fc46c23296ecad2ff448 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-612850a7a742

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=6e09a5c47c226d97554c4b674e1b78ac0c37eb12fa185f25ecb1dc6f65ec4ebd \
+  --label io.weighbridge.plan=80fba5c41bc65aac5159ba60e11b1bd3c1bb73c214be2b5cfc83abfb8f7d6204 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=7b5c8e0991331b9a8f4ee0e6ba71403f30a89db69488c0064a24a60b86d228da \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-6e09a5c47c22
+  --label io.weighbridge.spec=10d34a5f0eb736e71e971c0fbaf0e3bbf955d57f6b2bce7364f352ac690abefa \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-80fba5c41bc6

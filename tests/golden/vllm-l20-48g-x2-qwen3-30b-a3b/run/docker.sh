@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=a1401cb19d79fb7501d6f8d799009e05761851700194dc3b6c666dd2641c74ea \
+  --label io.weighbridge.plan=5df39200372305a2c8135f38021a6435c62ef45558b971ee80e6c5b29fe1aa08 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=4aa70c0eb22c0127d2208feb657997e1adaae03ee1aea75a22645bb1843c80f4 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-a1401cb19d79
+  --label io.weighbridge.spec=5b4e3f5f771620dd51c472dcca3b00a2140aded440e15b81a29b4c75dc65aa8c \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5df392003723

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=a8ca0b32864d3c2e82b73f3cc26a12975c5338b230083012c4a4724b91c46213 \
+  --label io.weighbridge.plan=b39f96d7a67e778ab09bf03b5c86e3459d39c94e34c4ec06bd59aea5499dd541 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=2365c4dad557b131b10f918fe367dbe9dd4847fae360777116ce2b9d4d0694b2 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-a8ca0b32864d
+  --label io.weighbridge.spec=fded7bd228ad6c8e9735bb97dd54a8ec339869bb03b806ef3bf7cfc8f0bdbcdd \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-b39f96d7a67e

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=198eb86a54511ef8f0cb7ad75e466f2d274b962134cc16fd460b329894b50c9a \
+  --label io.weighbridge.plan=a815ab3bd24d57ff5735f3bdebd19960ce09ea1cce8a93bac20db060a39f5e5b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=c9d658f5e55d137ffcc9fd7efbeef0ce0ea62c137ec2d7a4ff37ebd3454ae056 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-198eb86a5451
+  --label io.weighbridge.spec=1d89aa9e6a2f2f11dbeb31cbad1178f3c4773318442a7b66eff709206a7f4238 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-a815ab3bd24d

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=0ceb31ebe0affe295d0238ba6125cbe8c0de0debd306357a7dc486a3cb456466 \
+  --label io.weighbridge.plan=2c11501667ab64e73ae65339af4a6998074c2fc850bba90bc39699ecafd59d3c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=d4f0b7f9dedac10c53e8e2d6a4dcf18ed22ebedb4237b08bb8c04f25932a6d86 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-0ceb31ebe0af
+  --label io.weighbridge.spec=a38c8bc84eead89e17d882e6164addbb6ab26178e0d91b40c85b231d56e40627 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-2c11501667ab

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7f883b6dcdb54ced3447cde14fcdb2dcf14bbac6be18ce8b23b7d3b7498b832c \
+  --label io.weighbridge.plan=28d078297be4eff5fd09430a1a1b6eb95fca533436c4acb866b4f86e3783c572 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=8548d203f720af55f94b62aed8ee7d804d4f94cd2f2e97337d48dbafd18a1a9b \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-7f883b6dcdb5
+  --label io.weighbridge.spec=39c1ab5c368c134825d4e7b249978977d043152fc501499630b93842eb80d135 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-28d078297be4

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=928c8352b5b73fa52002f09a07cfb40f01775b7e2b004d7dc2e0b521595d28b0 \
+  --label io.weighbridge.plan=d8a887ea903b8952b92378459ea2cb89e421559892be21993d0f74e708fb0a34 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=d2f934d693dfe053cbd836ddffa752701c923f19d533565f04a555f72fc488e9 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-928c8352b5b7
+  --label io.weighbridge.spec=4cac33c3c683bedf55773d50dc035d218bdd6a3e5797e17180bb9e3d8d616a13 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d8a887ea903b

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=02f3ead4e810d5df753d81b5a55469f1df2ed37327e371c4a8cce5da82020b50 \
+  --label io.weighbridge.plan=be6667dc0a7a4fc1c156f9ffee5c38efc941f2216f75f6e2e851b760a6e4854a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=364139b0eb155c8c6f6fcc073c65287647f73b02bffc2d3ba4e1a7c51a97257a \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-02f3ead4e810
+  --label io.weighbridge.spec=c506f55b091c0ad4c09aaf1803739e58a50ec3c7cda71571698ca91061bd5e56 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-be6667dc0a7a

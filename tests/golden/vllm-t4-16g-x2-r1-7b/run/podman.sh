@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5eac93b460c8bc7b8038c69efd066e9004dbc3f2f43cb429417f1b8eeada8e94 \
+  --label io.weighbridge.plan=0a1194e2d485711ffd37a8720ff0f21998c574db614696866926f04d7fdaa25e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=932ab65dca4fe2e9065735bad863efddd15c826012012ccbbf1e7afdae7516fa \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-5eac93b460c8
+  --label io.weighbridge.spec=7abe6968bc02a60c3b1727426fe002bf145628df7f48c058a611915b9c2094a0 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-0a1194e2d485

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-qwen-14b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 4096m \
+  --gpus '"device=0,1"' \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.plan=cd3913fca4c7febe91485712dfb6b13dc0c0ec6fb967e7bab78cfbe4d1546265 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=a100-40g-x2 \
+  --label io.weighbridge.spec=4abc7b122a18794436fd28c2754b22ae6c8cf2bded4b0e3253c584130d786bb5 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-cd3913fca4c7

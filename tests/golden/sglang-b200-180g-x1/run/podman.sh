@@ -1,0 +1,29 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-llama-70b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 1024m \
+  --device nvidia.com/gpu=0 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.plan=d832724a92f8d9fce3b3ebf2a0fede7908d32d0e13a9ab2de93b3e28f0e2842d \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=b200-180g-x1 \
+  --label io.weighbridge.spec=a9fa4d2fdd37e7d439032aadaf5c240127cfb63e6f2e14cfaab08efa42d61402 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-d832724a92f8

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-qwen3-30b-a3b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 4096m \
+  --device nvidia.com/gpu=0 --device nvidia.com/gpu=1 \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=qwen3-30b-a3b \
+  --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
+  --label io.weighbridge.plan=cb1acd394c7f9701fa7f9a8ddf46e41589e9131f7f5f9f6bbb9de51f0e669494 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=l20-48g-x2 \
+  --label io.weighbridge.spec=a42a152d8e29f5e43f7812a2f477e52dd076699393a839a13c58567e8e78f013 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-cb1acd394c7f
