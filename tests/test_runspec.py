@@ -313,7 +313,7 @@ def test_an_unknown_spelling_suggests_one(name: str, hint: str, catalog: Catalog
 
 
 def test_a_dockerfile_copies_nothing_that_is_not_in_the_context(made: Made, catalog: Catalog) -> None:
-    files = set(render_image(made.plan, catalog).files) | {"wheels/", "console/"}
+    files = set(render_image(made.plan, catalog).files) | {"wheels/", "console/", "config/"}
     text = render_image(made.plan, catalog).files["Dockerfile"].text
     rows = [row.split()[1:-1] for row in text.splitlines() if row.startswith("COPY ") and "--from" not in row]
     assert [word for row in rows for word in row if word not in files] == []

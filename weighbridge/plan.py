@@ -8,8 +8,9 @@ import re
 from typing import Any
 
 from weighbridge import limits
+from weighbridge.context import choose_context, wanted_context
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
-from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
+from weighbridge.errors import BadValue, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
@@ -20,8 +21,6 @@ from weighbridge.weigh import Weighing
 
 _BATCHINGS = ("plan", "engine")
 _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
-_CONTEXT_STEP = 256  # a context chosen by us is a round number
-_SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
 
 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
@@ -34,9 +33,9 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     load, load_because = _load(order, profile, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
-    wanted = _wanted_context(order, model)
+    wanted = wanted_context(order, model)
     layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted, several=family.replicas)
-    context, context_because = _context(order, weighing, layout, wanted)
+    context, context_because = choose_context(order, weighing, layout, wanted)
     decided: dict[str, Any] = {
         "profile": profile.id,
         "model": model.id,
@@ -296,59 +295,3 @@ def _field(decided: dict[str, Any], name: str) -> Any:
     """A decision by its name; `gateway.socket` is one inside another."""
     outer, _, inner = name.partition(".")
     return getattr(decided[outer], inner) if inner else decided[outer]
-
-
-# --- context -------------------------------------------------------------------------------------------
-
-
-def _wanted_context(order: Order, model: Model) -> int:
-    longest = model.shape.max_context_tokens
-    if order.context is None and model.shape.no_kv_rate_because:
-        raise Unsupported(
-            f"{model.title}: no context can be promised, because {model.shape.no_kv_rate_because}",
-            f"say how many tokens you need: --context {min(8192, longest)}",
-        )
-    if order.context is None:
-        return longest
-    if order.context < 1:
-        raise BadValue(f"--context {order.context} is not a number of tokens", f"try --context {longest}")
-    if order.context > longest:
-        raise BadValue(
-            f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
-            f"leave --context out, for the longest that fits; at most it is {longest}",
-        )
-    return order.context
-
-
-def _context(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> tuple[int, str]:
-    if weighing.model.shape.no_kv_rate_because:
-        return wanted, f"context {wanted} tokens: asked; whether the KV cache holds it, the engine will tell"
-    holds = layout.tokens.low
-    if holds >= wanted:
-        asked = "asked" if order.context else "the model's own"
-        return wanted, f"context {wanted} tokens: {asked}; the KV cache holds it {holds / wanted:.1f} times"
-    if order.context is not None or holds < min(_SHORTEST_CONTEXT, wanted):
-        raise _does_not_fit(order, weighing, layout, wanted)
-    context = max(_SHORTEST_CONTEXT, holds // _CONTEXT_STEP * _CONTEXT_STEP)
-    return context, (
-        f"context {context} tokens of the model's {wanted}: what the low end of the band, {holds} tokens, holds"
-    )
-
-
-def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> DoesNotFit:
-    worst = weighing.tightest(layout.split)
-    profile, split = weighing.profile, layout.split
-    lacks = worst.weights_gib + worst.overhead_gib_low > worst.budget_gib
-    where = f"{profile.id} gives {worst.budget_gib:.2f} of {worst.visible_gib:.2f} GiB a card"
-    cut = f"TP{split.tensor_parallel} x PP{split.pipeline_parallel}"
-    if lacks:
-        message = (
-            f"{weighing.model.title} needs {worst.weights_gib:.2f} GiB of weights and {worst.overhead_gib_low:.2f} to"
-            f" {worst.overhead_gib_high:.2f} GiB beside them on each card at {cut}; {where}"
-        )
-    else:
-        message = (
-            f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
-            f" {wanted} are asked; {where}"
-        )
-    return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones
