@@ -63,7 +63,7 @@ def _weigh(wanted: list[tuple[Order, Model]], catalog: Catalog) -> list[Fit]:
         except Refused as e:
             wrong.append(e)
             found.append(_not(order, model, e))
-    if wrong and len(wrong) == len(wanted):
+    if wrong and len(wrong) == len([f for f in found if f.verdict != UNKNOWN]):
         raise wrong[0]
     return found
 
