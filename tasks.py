@@ -1,16 +1,21 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
 from weighbridge.verbs.check import lint, upgrade_diff
+from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
+from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
     "build",
     "calibrate",
     "clean",
+    "doctor",
     "engines",
+    "fetch",
     "fit",
+    "host_setup",
     "keys",
     "lint",
     "logs",
@@ -23,4 +28,5 @@ __all__ = [
     "status",
     "stop",
     "upgrade_diff",
+    "verify",
 ]

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from fetch_bench import bench, hub
 from invoke.collection import Collection
 from invoke.program import Program
 
 import tasks
 from weighbridge.catalog import Catalog
+
+__all__ = ["bench", "hub"]  # fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

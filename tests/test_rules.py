@@ -53,6 +53,7 @@ MAY_IMPORT = {
     ("weighbridge/cli.py", "os"): "os.devnull, when whoever reads standard output has gone",
     ("weighbridge/cli.py", "sys"): "exit codes, and standard error for the steps",
     ("weighbridge/__main__.py", "sys"): "registers tasks.py as a module",
+    ("weighbridge/sources.py", "urllib"): "urllib.parse alone: addresses as text",
 }
 WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "rename", "replace_file", "touch", "rmdir", "symlink_to"}
 
@@ -153,7 +154,7 @@ ALLOWED_NAMES = {
     ("weighbridge/render.py", "compose json"): "a way of quoting, named for the format whose dollar it doubles",
     (
         "weighbridge/cli.py",
-        "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)",
+        "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)",
     ): "help",
     (
         "weighbridge/verbs/serve.py",
@@ -246,7 +247,8 @@ def test_every_family_has_a_card_and_every_card_a_family(catalog: Catalog) -> No
 
 # --- 4: unknown keys and double keys -------------------------------------------------------------------
 
-KINDS = sorted([*ROOT.glob("profiles/*.yaml"), *ROOT.glob("models/[!_]*.yaml"), *ROOT.glob("images/*/engine.yaml")])
+MODEL_FILES = [p for p in ROOT.glob("models/[!_]*.yaml") if not p.name.endswith(".lock.yaml")]
+KINDS = sorted([*ROOT.glob("profiles/*.yaml"), *MODEL_FILES, *ROOT.glob("images/*/engine.yaml")])
 NESTED = [
     ("profiles/a100-80g.yaml", ("interconnect",), "bandwith_gbs", "bandwidth_gbs"),
     ("profiles/a100-80g.yaml", ("evidence", "vllm"), "levle", "level"),

@@ -17,7 +17,9 @@ from weighbridge.engines import Engine, OverheadFile
 from weighbridge.errors import BadFile, UnknownName, Unsupported, nearest, unknown
 from weighbridge.facts import Card, Family, Model, ModelFile, Profile, Value
 from weighbridge.flags import Flags, version_key
+from weighbridge.lock import SUFFIX as LOCK_SUFFIX
 from weighbridge.models import read_config
+from weighbridge.sources import Source
 
 T = TypeVar("T", bound=Value)
 
@@ -119,7 +121,7 @@ class Catalog:
         return sorted({n.removesuffix(".yaml") for n in self._names("profiles", "*.yaml")})
 
     def model_ids(self) -> list[str]:
-        return sorted({n.removesuffix(".yaml") for n in self._names("models", "*.yaml")})
+        return sorted({n.removesuffix(".yaml") for n in self._names("models", "*.yaml") if not n.endswith(LOCK_SUFFIX)})
 
     def engine_ids(self) -> list[str]:
         return sorted({n.split("/")[0] for n in self._names("images", "*/engine.yaml")})
@@ -257,7 +259,7 @@ class Catalog:
 
     def model(self, name: str) -> Model:
         """A known model by id, alias or repository name; or a variant that a model's file names."""
-        path = self._named("models", name, ".yaml")
+        path = None if name.endswith(".lock") else self._named("models", name, ".yaml")
         model_id = path.stem if path else self._model_id(name)
         file = self._model_file(path.stem) if path else self._known_models[model_id]
         return file.to_model(model_id, read_config(file.config, str(path or model_id), self.unsaid))
@@ -280,10 +282,21 @@ class Catalog:
     def variants_of(self, name: str) -> tuple[str, ...]:
         """The ids of a known model's variants; none for a model that is not known."""
         try:
-            path = self._named("models", name, ".yaml")
+            path = None if name.endswith(".lock") else self._named("models", name, ".yaml")
             return tuple((self._model_file(path.stem) if path else self._known_models[self._model_id(name)]).variants)
         except UnknownName:
             return ()
+
+    def model_lock(self, model_id: str) -> Path | None:
+        """models/<id>.lock.yaml, which says what the model's files must be; None for a model without one."""
+        return self._named("models", model_id, LOCK_SUFFIX)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """models/_sources.yaml; an entry of a later folder replaces the one of the same name."""
+        paths = [f / "models" / "_sources.yaml" for f in self.folders]
+        found = [(path, read_yaml(path)) for path in paths if path.is_file()]
+        return {name: convert(facts, Source, path) for path, entries in found for name, facts in entries.items()}
 
     @cached_property
     def unsaid(self) -> dict[str, dict[str, bool]]:

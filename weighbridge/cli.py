@@ -18,7 +18,7 @@ from weighbridge.errors import Ended, WeighbridgeError
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
-    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>]; see: invoke profiles (default cpu)"),
+    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
     "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
     "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
     "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
@@ -95,7 +95,7 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
         call.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *given])  # type: ignore[attr-defined]
-        help_ = {n.replace("_", "-"): words for n, (_, words) in flags.items()}
+        help_ = {flag_name(n): words for n, (_, words) in flags.items()}
         return task(auto_shortflags=False, positional=positional, help=help_)(call)
 
     return wrap
@@ -103,12 +103,17 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
 
 def _help(body: Callable[..., int | None], flags: Flags, positional: tuple[str, ...]) -> str:
     """The help of a verb with plain words, in the form of the others."""
-    options = [(n if n in positional else f"--{n.replace('_', '-')}", words) for n, (_, words) in flags.items()]
+    options = [(n if n in positional else f"--{flag_name(n)}", words) for n, (_, words) in flags.items()]
     width = max(len(name) for name, _ in options)
     rows = [f"  {name.ljust(width)}   {words}" for name, words in options]
     usage = " ".join((body.__name__, *(f"<{n}>" for n in positional), "[--options]"))
     head = [f"Usage: inv [--core-opts] {usage}", "", "Docstring:", f"  {body.__doc__}", "", "Options:"]
     return "\n".join([*head, *rows])
+
+
+def flag_name(name: str) -> str:
+    """A parameter as it is typed; `from_` keeps clear of Python's own word."""
+    return name.strip("_").replace("_", "-")
 
 
 def refuse_empty(values: dict[str, Any]) -> None:
@@ -117,7 +122,7 @@ def refuse_empty(values: dict[str, Any]) -> None:
 
     for name, value in values.items():
         if value == "":
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + flag_name(name)
             raise BadValue(f"{flag} is empty", f"give it a value, or leave {flag} out")
 
 

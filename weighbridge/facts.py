@@ -84,19 +84,24 @@ class ContainerAccess(Value, frozen=True, kw_only=True):
 
 
 class Probe(Value, frozen=True, kw_only=True):
-    """A command that prints one line for each card it sees; it checks a plan and never makes one."""
+    """A command that prints one line for each card it sees; it checks a plan and never makes one.
+
+    `card_line` finds the lines that are cards, for a command that prints others too.
+    """
 
     command: tuple[str, ...]
     hint: str
+    card_line: str = "."
 
 
 class Family(Value, frozen=True, kw_only=True):
-    """What the cards of one family share: profiles/_<family>.yaml."""
+    """What the cards of one family share: profiles/_<family>.yaml. `card_network`: ports of their own."""
 
     title: str
     default_engine: str
     container: ContainerAccess
     probe: Probe | None = None
+    card_network: bool = False
     sources: tuple[str, ...] = ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -13,6 +14,7 @@ from weighbridge.errors import BadFile
 from weighbridge.facts import Value
 
 SUFFIX = ".lock.yaml"
+LOCK_NAME = "weighbridge.lock.json"  # in a model's folder, written last: a folder that has it is complete
 _HEAD = "# The files of a model, by content. Made by: invoke fetch. The same lock verifies every source.\n"
 _HEX = frozenset("0123456789abcdef")
 
@@ -26,9 +28,10 @@ class LockedFile(Value, frozen=True, kw_only=True):
 
 
 class Lock(Value, frozen=True, kw_only=True):
-    """A model at one revision. `repository` is the id at the source it was made from."""
+    """A model at one revision. `source` and `repository` say where it was made from."""
 
     model: str
+    source: str | None = None
     repository: str | None = None
     revision: str | None = None
     licence: str | None = None
@@ -46,17 +49,18 @@ class Lock(Value, frozen=True, kw_only=True):
 
 
 def read_lock(text: str, path: Path) -> Lock:
-    """The lock in a file's text. Raises BadFile for anything that is not a whole and harmless one."""
-    hint = f"make it again: invoke fetch --lock {path}"
+    """The lock in a file's text, YAML or JSON. Raises BadFile for anything that is not a whole and harmless one."""
+    hint = "name another: --lock FILE; fetch writes the one that it names when it is not there"
     try:
-        found = msgspec.convert(yaml.safe_load(text), Lock)
-    except (yaml.YAMLError, msgspec.ValidationError) as e:
+        plain = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.CSafeLoader)
+        found = msgspec.convert(plain, Lock)
+    except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as e:
         raise BadFile(f"{path}: no lock: {' '.join(str(e).split())}", hint) from None
     wrong = next((f.path for f in found.files if not _is_sound(f)), None)
     if wrong is not None:
         raise BadFile(f"{path}: {wrong!r} has no plain relative path, size and sha256", hint)
     paths = [f.path for f in found.files]
-    twice = next((p for p in paths if paths.count(p) > 1), None)
+    twice = next((p for p, n in Counter(paths).items() if n > 1), None)
     if twice or not paths:
         raise BadFile(f"{path}: {f'{twice!r} stands twice' if twice else 'names no files'}", hint)
     return found
@@ -67,6 +71,12 @@ def lock_text(lock: Lock) -> str:
     plain = msgspec.to_builtins(msgspec.structs.replace(lock, files=tuple(sorted(lock.files, key=lambda f: f.path))))
     kept = {k: v for k, v in plain.items() if v is not None}
     return _HEAD + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def lock_json(lock: Lock) -> str:
+    """The lock as it stands in a model's folder: what the container compares sizes with before its engine starts."""
+    ordered = msgspec.structs.replace(lock, files=tuple(sorted(lock.files, key=lambda f: f.path)))
+    return msgspec.json.format(msgspec.json.encode(ordered), indent=1).decode() + "\n"
 
 
 def is_plain_path(path: str) -> bool:

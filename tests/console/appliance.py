@@ -1,22 +1,21 @@
-"""What the console's tests stand on: a folder of the page's files, a gateway in front of an engine, a browser."""
+"""What the console's tests stand on: a folder of the page's files, an appliance, a browser."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import socket
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-from support import plan_for
+from support import ROOT, plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.console import console_files
@@ -25,7 +24,6 @@ from weighbridge.render import plan_json
 expect.set_options(timeout=20_000)  # what a busy machine needs; nothing waits so long for what is right
 KEY = "wb-4cHq1u3mZ9rVx7yN2kTs8aLe5oPd0fGj"
 Data = Literal["open", "key", "off"]
-_DATA = {"open": "", "key": "if ($allowed = 0) { return 401; }", "off": "return 404;"}
 
 
 class Site(NamedTuple):
@@ -43,12 +41,6 @@ def program(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
-
-
 def write_console(folder: Path) -> None:
     """The page's files and its data, as an image holds them, for the demo model."""
     catalog = Catalog()
@@ -60,37 +52,17 @@ def write_console(folder: Path) -> None:
 
 
 @contextmanager
-def gateway(folder: Path, engine: str, data: Data) -> Iterator[Site]:
-    """A real nginx that serves the console in front of the engine, until the block is left."""
-    nginx = program("nginx")
-    write_console(folder)
-    port = free_port()
-    text = Path(__file__).with_name("nginx.conf").read_text(encoding="utf-8")
-    user = "user root;" if os.geteuid() == 0 else ""  # else its worker may not enter a folder of root's
-    filled = {"folder": str(folder), "key": KEY, "port": str(port), "engine": engine, "data": _DATA[data], "user": user}
-    for word, value in filled.items():
-        text = text.replace(f"@{word}@", value)
-    (folder / "nginx.conf").write_text(text, encoding="utf-8")
-    with (folder / "log").open("w") as log:
-        running = subprocess.Popen([nginx, "-e", "stderr", "-c", str(folder / "nginx.conf")], stderr=log)
+def appliance(name: str, home: Path) -> Iterator[Site]:
+    """The appliance with the real engine and its own gateway, started here and removed; its key lies beneath `home`."""
+    invoke = str(Path(sys.executable).with_name("invoke"))
+    start = [invoke, "run", "--port", "0", "--name", name, "--json"]
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(home)}
+    done = subprocess.run(start, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=1500, env=environment)
     try:
-        wait_for(f"http://127.0.0.1:{port}/", folder / "log")
-        yield Site(f"http://127.0.0.1:{port}/", KEY)
+        key = (home / "weighbridge" / name / "key").read_text(encoding="utf-8").strip()
+        yield Site(json.loads(done.stdout)["url"].removesuffix("v1"), key)
     finally:
-        running.terminate()
-        running.wait(10)
-
-
-def wait_for(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(url, trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"{url} does not answer: {log.read_text(encoding='utf-8')}")
+        subprocess.run([invoke, "stop", "--name", name], cwd=ROOT, capture_output=True, check=True, timeout=120)
 
 
 @contextmanager

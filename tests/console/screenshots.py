@@ -1,12 +1,7 @@
-"""The pictures of the console in docs/: the real engine, the distribution's Chromium. `make screenshots`.
-
-Give it the address of a running CPU engine with the demo model, or it starts one and removes it.
-"""
+"""The pictures of the console in docs/: the real engine, the distribution's Chromium. `make screenshots`."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "console")]
 
-from appliance import Site, Tab, browser, gateway  # noqa: E402
+from appliance import Site, Tab, appliance, browser  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
 
 NAME = "weighbridge-screenshots"
@@ -52,26 +47,10 @@ def shoot(chromium: Browser, site: Site, name: str) -> None:
     tab.close()
 
 
-def shoot_all(engine: str) -> None:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        gateway(Path(folder), engine, "key") as site,
-        browser() as chromium,
-    ):
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home, appliance(NAME, Path(home)) as site, browser() as chromium:
         for name in SHOTS:
             shoot(chromium, site, name)
-
-
-def main() -> None:
-    if len(sys.argv) > 1:
-        return shoot_all(sys.argv[1])
-    invoke = str(Path(sys.executable).with_name("invoke"))
-    start = [invoke, "run", "--port", "0", "--name", NAME, "--json"]
-    done = subprocess.run(start, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    try:
-        shoot_all(json.loads(done.stdout)["url"].removesuffix("/v1"))
-    finally:
-        subprocess.run([invoke, "stop", "--name", NAME], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

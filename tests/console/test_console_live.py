@@ -14,9 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from appliance import KEY, Site, Tab, barriers, browser, gateway
+from appliance import Site, Tab, appliance, barriers, browser
 from playwright.sync_api import Browser, expect
-from support import ROOT
 
 pytestmark = pytest.mark.live
 NAME = "weighbridge-live-console"
@@ -30,24 +29,13 @@ REFUSED = "status of 401"  # Chromium writes each refused request to the console
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    """The address of the real CPU engine with the demo model, started here and removed."""
-    invoke = str(Path(sys.executable).with_name("invoke"))
-    start = [invoke, "run", "--port", "0", "--name", NAME, "--json"]
-    done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1500)
-    assert done.returncode == 0, done.stderr
-    yield json.loads(done.stdout)["url"].removesuffix("/v1")
-    subprocess.run([invoke, "stop", "--name", NAME], cwd=ROOT, capture_output=True, check=True, timeout=120)
-
-
-@pytest.fixture(scope="module")
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The appliance with the real engine and its own gateway, started here and removed."""
     if url := os.environ.get("WEIGHBRIDGE_CONSOLE_URL"):
         key = Path(os.environ["WEIGHBRIDGE_CONSOLE_KEY_FILE"]).read_text(encoding="utf-8").strip()
         yield Site(url.rstrip("/") + "/", key)
         return
-    engine = request.getfixturevalue("engine")
-    with gateway(tmp_path_factory.mktemp("gateway"), engine, "key") as found:
+    with appliance(NAME, tmp_path_factory.mktemp("home")) as found:
         yield found
 
 
@@ -176,11 +164,3 @@ def test_axe_finds_nothing_serious(chromium: Browser, site: Site, scheme: str, l
     tab.ask("What is 17 + 25?")
     assert barriers(page) == [], "with an answer"
     tab.close()
-
-
-def test_the_gateway_of_these_tests_refuses_without_its_key(site: Site) -> None:
-    if os.environ.get("WEIGHBRIDGE_CONSOLE_URL"):
-        pytest.skip("another gateway's own tests hold this")
-    assert httpx.get(f"{site.url}v1/models", trust_env=False).status_code == 401
-    right = {"Authorization": f"Bearer {KEY}"}
-    assert httpx.get(f"{site.url}v1/models", headers=right, trust_env=False).status_code == 200

@@ -12,9 +12,11 @@ import msgspec
 
 from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog
+from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue, unknown
 from weighbridge.facts import Model
+from weighbridge.here import AUTO
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.plan import slug
 from weighbridge.reach import SELF_SIGNED, read_reach
@@ -26,8 +28,6 @@ from weighbridge.types import Order, Plan, Reach, RunSpec
 if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
     from weighbridge.effects.keyring import Keyring
-
-STORE = "/var/lib/weighbridge/models"
 
 
 class Asked:
@@ -46,7 +46,20 @@ class Asked:
 
     @cached_property
     def order(self) -> Order:
-        return read_order(self.flags)
+        return read_order({**self.flags, "profile": self.profile_name} if self.flags.get("profile") else self.flags)
+
+    @cached_property
+    def profile_name(self) -> str:
+        """--profile; `auto` stands for the one that this machine shows. Raises Unsupported when it shows no one."""
+        from weighbridge.effects.probe import profile_here
+
+        wanted = str(self.flags["profile"])
+        return profile_here(self.catalog) if wanted == AUTO else wanted
+
+    @property
+    def store(self) -> Path:
+        """Where models lie."""
+        return store_folder(self.environment)
 
     @cached_property
     def model(self) -> Model | None:
@@ -99,8 +112,7 @@ class Asked:
         if config and Path(config).is_dir():
             return Path(config).absolute()
         bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
-        store = Path(self.environment.get("WEIGHBRIDGE_STORE") or STORE)
-        return bundled or store.absolute() / slug(self.plan.model)
+        return bundled or model_folder(self.environment, slug(self.plan.model))
 
     @cached_property
     def name(self) -> str:

@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from weighbridge.catalog import Catalog
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.facts import Profile
+from weighbridge.here import named, seen
 
 _PROBE_SECONDS = 30
 
@@ -32,15 +34,44 @@ def check_cards(profile: Profile) -> None:
     raise Unsupported(f"{profile.id} needs {profile.count} x {profile.card.title}; {tool} shows {shown}", probe.hint)
 
 
-def _lines(command: tuple[str, ...]) -> list[str]:
-    """Lines that a probe printed; none when it is missing, fails or hangs."""
+def look(catalog: Catalog) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """By family the lines that its probe printed; and, of tools that are here and failed, what they said."""
+    lines, failed = {}, {}
+    families = sorted({catalog.card(c).family for c in catalog.card_ids()})
+    for family, probe in ((f, catalog.family(f).probe) for f in families):
+        if probe is None or not shutil.which(probe.command[0]):
+            continue
+        printed, said = _ask(probe.command)
+        lines[family] = printed
+        if said is not None:
+            failed[probe.command[0]] = said
+    return lines, failed
+
+
+def profile_here(catalog: Catalog) -> str:
+    """The name of this machine's profile. Raises Unsupported, with what was seen, when it has none or several."""
+    lines, failed = look(catalog)
+    return named(catalog, seen(catalog, lines), failed)
+
+
+def _ask(command: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """The lines that a probe printed, and what it said when it failed."""
     try:
         done = subprocess.run(
             list(command), capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False, errors="replace"
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return [], f"no answer ({type(e).__name__})"
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
+        return [], said[:120]
+    return lines, None
+
+
+def _lines(command: tuple[str, ...]) -> list[str]:
+    """Lines that a probe printed; none when it is missing, fails or hangs."""
+    return _ask(command)[0]
 
 
 def device_gids(devices: Sequence[str]) -> tuple[int, ...]:

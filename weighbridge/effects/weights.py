@@ -16,8 +16,11 @@ _INDEX = "model.safetensors.index.json"
 _SAME = {"hidden_size": "hidden_size", "num_hidden_layers": "layers", "vocab_size": "vocab_size"}
 
 
-def check_weights(folder: Path) -> None:
-    """Raises BadFile unless the folder holds a model that an engine can load."""
+def check_weights(folder: Path, model: str | None = None) -> None:
+    """Raises BadFile unless the folder holds a model that an engine can load; `model` is what fetch could bring."""
+    if not folder.is_dir() and model:
+        hint = f"invoke fetch --model {shlex.quote(model)}; or name its folder: --weights FOLDER"
+        raise BadFile(f"{folder}: {model} is not here", hint)
     if not folder.is_dir():
         raise BadFile(f"{folder}: no such folder of weights", "name the model's folder: --weights FOLDER")
     if not (folder / "config.json").is_file():

@@ -9,12 +9,18 @@ from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, Flags, say, show, v
 from weighbridge.verbs import asked
 
 
-@verb(CATALOG, JSON)
-def profiles(json: bool, **values: Any) -> None:
+@verb({"here": (False, "name the profile of this machine by what its cards' tools show")}, CATALOG, JSON)
+def profiles(json: bool, here: bool, **values: Any) -> None:
     """The kinds of machine: cards, memory, counts, and how far each was proven."""
     from weighbridge.listing import profiles_json, profiles_text
 
     catalog = asked(values).catalog
+    if here:
+        from weighbridge.effects.probe import look
+        from weighbridge.here import here_json, here_text
+
+        looked = look(catalog)
+        return show(here_json(catalog, *looked), lambda: here_text(catalog, *looked), json)
     show(profiles_json(catalog), lambda: profiles_text(catalog), json)
 
 

@@ -68,7 +68,7 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if is_open(it.reach):
         say(f"warning: on {it.reach.address} keys and answers travel in the clear; --tls self-signed ends that")
     probe.check_cards(it.catalog.profile(it.plan.profile))
-    check_weights(it.weights)
+    check_weights(it.weights, None if values["weights"] else it.plan.model)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
