@@ -51,8 +51,9 @@ calibrate: develop ## fit the overhead band to the rows in tests/calibration/row
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
 .PHONY: docs
-docs: develop ## the pages that are made: docs/fit.md, docs/lint.md
+docs: develop ## the pages that are made: docs/fit.md, docs/hardware.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
+	PYTHONPATH=. $(BIN)/python scripts/hardware_page.py
 	PYTHONPATH=. $(BIN)/python scripts/lint_page.py
 
 .PHONY: flags

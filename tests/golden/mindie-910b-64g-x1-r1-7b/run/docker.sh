@@ -29,8 +29,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3aea2e7548504a3b93bb424818f5d83523cec391bf551cbe5264ff8bd9348687 \
+  --label io.weighbridge.plan=5bf7eba46c2af79d9ad24077d2349d3f1cffaef588edc0afb36b6ad65c2d7d43 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=39515f6f4a2a6ad950e9c4c3371fac3e803a9ece34093bcf6ac16241e7bd8a90 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-3aea2e754850
+  --label io.weighbridge.spec=42d8033bd4323108e59cdf3c8118bbcf3d38da51e9ecc9f372a3a5b38fb1f181 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-5bf7eba46c2a

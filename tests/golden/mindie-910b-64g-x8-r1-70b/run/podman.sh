@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=4e6d7d2f9a3afb266b9c41beb3ab3d13b229d95a1b7fc4be46431ad8e372b958 \
+  --label io.weighbridge.plan=d3ee83d1672a84b4649fbab926eab39caf66c36e0d9662538d92b3561a7a8c59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=f8a0b4efe9fab48b9d7b9f7d68b0fdca8afa5237efd37058ebaf25ddb5105db3 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-4e6d7d2f9a3a
+  --label io.weighbridge.spec=ef608bd7c2333736fd107f825a8dd7c94f4b3d12e8b29399f2e87433e0979a89 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-d3ee83d1672a

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7db1daac97175780733ef7716a45fb9cdbc5eb61412cf15be9076d3afdc819fe \
+  --label io.weighbridge.plan=c01a141712ce086499480393bdef2f18e346ffdbdac692d5fae0c5061f46d924 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=5050cf73aee3a579eeb26e13a381357646c67572219b52109abf9bd5d784e4bb \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-7db1daac9717
+  --label io.weighbridge.spec=8598bc574aafdc2394393a0482f2ceb54ad7b1d115bd731cf35a501c46fc9349 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-c01a141712ce

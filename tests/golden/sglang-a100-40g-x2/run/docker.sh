@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=cd3913fca4c7febe91485712dfb6b13dc0c0ec6fb967e7bab78cfbe4d1546265 \
+  --label io.weighbridge.plan=0873519771eec834cf2337a4b8f4a26bd3b584bae43543ece306fa5129e62987 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=4abc7b122a18794436fd28c2754b22ae6c8cf2bded4b0e3253c584130d786bb5 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-cd3913fca4c7
+  --label io.weighbridge.spec=4b77041a43e24bd2ba74b081013b3b8c8a54634ae7a937c10c11c84d79e43528 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0873519771ee

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=91545aa448936a4359d2987bbe93b67e6c6e163065e1e49c95f0c361730b06fc \
+  --label io.weighbridge.plan=0a139a95b4431fb37ca8fca7c87e602988dac6d4d851bd227e05f913dce7da95 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=2084dae0f835e532ebf1005b0f892d69c26264e0f6a0fc04e8abc0bf8860fb36 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-91545aa44893
+  --label io.weighbridge.spec=70ba6d9cdd1692314c378b14648f80104e9144bfcfb727be2309c93068bbb26e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-0a139a95b443

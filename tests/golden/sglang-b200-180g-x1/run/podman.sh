@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d832724a92f8d9fce3b3ebf2a0fede7908d32d0e13a9ab2de93b3e28f0e2842d \
+  --label io.weighbridge.plan=5735a713a72fd7c593486010733f982c73d7520f2eb2059d7063c3b55732b370 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=a9fa4d2fdd37e7d439032aadaf5c240127cfb63e6f2e14cfaab08efa42d61402 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-d832724a92f8
+  --label io.weighbridge.spec=beef3eef58784125e55090cb6acdb305d1900462400acda21a1078350140b804 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-5735a713a72f

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=b479e15ef87ad898471a614ae1c3943461bbddc7666b410c089634c266567eae \
+  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=2649876f16da0f3e1b11beba05612ac1d2ba6122b25ed52c783d4acd1f775357 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-b479e15ef87a
+  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771

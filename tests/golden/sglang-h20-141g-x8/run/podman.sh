@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=e33d8a5037d6afaeaddd34b6a619d8a977d4b93d2da930f7b7419f36b53e8866 \
+  --label io.weighbridge.plan=eb2eea93dbc0574033206fe5b1aa74538586a88aa0d70f355a9a6319951cc24a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=5d837784c6f3ced222be6b0f04b40855096a26ba5b58c36554a37a846ff6a155 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-e33d8a5037d6
+  --label io.weighbridge.spec=d08af5c5d7910a5a20cb6a030413039cf8a42fc2a546ca7fa61f4274bd6228e0 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-eb2eea93dbc0

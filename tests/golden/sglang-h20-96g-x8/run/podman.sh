@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=8a4f2b113b076c70717bd2aa90daf6212eeec2b0de8e5623cc6602ff97cb499c \
+  --label io.weighbridge.plan=1a3f3afecb48d342d5ae88f4fb4d0ac4d443b6096d2ac68c149c736ebda6329e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8b563f612f34b214ecdc6a9e6b98df45df2b5bb282cbee647191579abfafcf63 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-8a4f2b113b07
+  --label io.weighbridge.spec=d147cb05685832d7f117f24da4136e22c19e996c9e685e8e497bd29fa0291e74 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1a3f3afecb48

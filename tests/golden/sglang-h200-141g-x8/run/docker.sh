@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=02e29fe4196c811260208eedd07770cf4ceac2ee307244869abce3990d3d5a63 \
+  --label io.weighbridge.plan=f58c2aa5742f072f2deba2a8069e087e44d7fb150442ee95dec76f3102c62e8d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=b13666ba4e2f5e163781bc5f7f6aa8f8f47b7e51c35a58c6935d4f808472e251 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-02e29fe4196c
+  --label io.weighbridge.spec=6f3eec6866249f05a976ca87705c83eee6afe5f93849a8034dbed2862511461a \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-f58c2aa5742f

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=cb1acd394c7f9701fa7f9a8ddf46e41589e9131f7f5f9f6bbb9de51f0e669494 \
+  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=a42a152d8e29f5e43f7812a2f477e52dd076699393a839a13c58567e8e78f013 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-cb1acd394c7f
+  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=915931dcd3abbf6266e31cb1affea0b9205b898d723f818e324d72f88b3aa7b0 \
+  --label io.weighbridge.plan=c02c88163cf9d495c75e2bd0aff1a40b9b80fb9706dc882d5e493729664f543d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=7683015d81e2843b227ae87e0ca16aa43b653a57848713f27de350474706466c \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-915931dcd3ab
+  --label io.weighbridge.spec=004edf6487095a98e73f6c80bc574c44ecb04d1abe78190287538528a40a70e7 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c02c88163cf9

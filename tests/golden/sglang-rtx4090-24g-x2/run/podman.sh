@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=a28ba7643d1a43a19afb3c52d0bb4c8c830fee3bd98ef759e1f36c5c09d4a316 \
+  --label io.weighbridge.plan=3f0fb0732c08d834a4b3e8840156e91323f7b9aebcf910915fb9653733e3228a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=f59103f5bd4ca3f04ad7afd876b6e968f3a4a2ad207a973dc87936056a97a693 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-a28ba7643d1a
+  --label io.weighbridge.spec=36d3491c8618de62caa88557b7174a2ad6f4e8c24c300fb7461ad0ae5f4d5a0d \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3f0fb0732c08

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5bfa23bdfc5fcd67a783f447c2d8c82cfb1c9c21dc5deb564038b627dea98b73 \
+  --label io.weighbridge.plan=f0fca9c35cd2cbfb9466a2d84d06005208ed5d0362025f190f33f6a26d9b8561 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=7c333a45f024dc85232aa9770717f1ef93cb94573d23d7dcadf553e91584b0c6 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-5bfa23bdfc5f
+  --label io.weighbridge.spec=7c77ac67058c3bf80045683e3bf14347f50a1d7063e17eedbaa4b974d5543cc9 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f0fca9c35cd2

@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c0fab795c8515efada61f65fdddbd2ddc604b7132d04a4f11750f26be2aef894 \
+  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=896963629b02302c844ac5fa6f13446e87251909c1ffd0426b059e128dcb5063 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c0fab795c851
+  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=a17f3e788102c0f2bef1a8f9ab553216f69dc5998ba6a732402e6bad7a11488c \
+  --label io.weighbridge.plan=c075c5426f0790f56cc64fa6c4e37a40ec2fa81a05c15c7b00876bf3985c40de \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=b7dac8d67ef7573c2aeb07a123aae31af19f0de8a72e003e06a6f8f8b534ed50 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-a17f3e788102
+  --label io.weighbridge.spec=4740ebd8606d735ba9a8c351f2757b2ac21c485140e71a24418ba1ac9d1dca73 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-c075c5426f07

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=85bb397f6cf918e30ea30c1aa486ae15b3b2ea3d7d4d013524e421ae6335c385 \
+  --label io.weighbridge.plan=24270460294f7590a767291b91e4a5bbd1689402eac529cb6774053ebfff8aec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=10d06334c5c3774dafcde6ad1fa764d11cf34f9001482049b1dcc38fefdec698 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-85bb397f6cf9
+  --label io.weighbridge.spec=3d12bd13f565405b2c7977d1437e17419ce56b56aba93ff4ec039fb2f90a2e70 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-24270460294f

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=127dd3561a531f28b55970d02c34470791259a3541dcfb608a6bf7f4cd0e99cd \
+  --label io.weighbridge.plan=2b1974891aa14d6d9257000273a6a871fcbcc953f7a02388328b739b0e2e7b1a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=0fa6901c23a0b81b65d4a51179f7261d7db69a1b0457466dde062c063b16322e \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-127dd3561a53
+  --label io.weighbridge.spec=6f0e3a47316e54e11aab8e2d7233b146e8dd07d13c7bfd56f3b42eaa0baf1533 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-2b1974891aa1

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=2ebbf831aa2205e265947f5602c9ac4c70f83d71011dc8656cf146d1757a1a2a \
+  --label io.weighbridge.plan=a36fc1543bffcf6cd20d4e7ac29cd91d49c53a1ccf952d2bdc62b0984a9e51b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=01f4b0f86f9f873915bbcf920b3fc0ef1b041bbcf263cbcb7cae670b578655e7 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-2ebbf831aa22
+  --label io.weighbridge.spec=166f052b06cdaf1db3e1f3466b56c7424276fc14493c63e7b023af5b1d3d7da6 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-a36fc1543bff

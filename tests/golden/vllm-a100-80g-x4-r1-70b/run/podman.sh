@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9550548999fb23a8c7a14b2047b4b10d2a5649615ce0e6942957535f435e0ca1 \
+  --label io.weighbridge.plan=137ac2d12995da943e7c97351abb91e44f33a344dab5327ed2784e71bbdd9ad0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=aa4d7cf4b399a52adda1da9aa54d906c3c994b3854222103946b8b1f7585d9f4 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-9550548999fb
+  --label io.weighbridge.spec=7ae194cd39db230526b4b587f247e85b0a48c6211595786b8f398ce2698731ef \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-137ac2d12995

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f32a3ed7545f775b4a92b27d3361390dc4651727a41fd6e6d6efc2a5656b7b8f \
+  --label io.weighbridge.plan=25b0f8da830861f75b99da4a2b17fda9bf047a13d5d2f7ed2d61dc09831c6f1d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=2de13d81e5fb5fdb28822b6a0fa792e9168e5626cecde7bd865c4ce336997e83 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f32a3ed7545f
+  --label io.weighbridge.spec=75082611898efc31e4dbd43d6b76cff9f15630e40ce6b063c6b8bbdbc0375998 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-25b0f8da8308

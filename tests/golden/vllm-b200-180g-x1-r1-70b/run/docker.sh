@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0809e4d77b8c4816e05b8a2d2c3a19cdb7bf7dc96694f747c0565fb89959121b \
+  --label io.weighbridge.plan=06ba05405f588c067fdfd1ae1b254af9a97d892b88c38c19b73cea358a4b53e1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=6bab698c2c41d70096a49184bdfec7d216effcfc56aac35fd055aaf6c8929c3a \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-0809e4d77b8c
+  --label io.weighbridge.spec=53be965ea3ae047bf840c386b892dc5873c4ca494f158d56ecc1cd7a561fd78a \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-06ba05405f58

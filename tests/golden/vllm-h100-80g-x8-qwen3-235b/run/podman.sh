@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f2b78415d9aaa9c4e8bb05b2e2e6968d7c2e00f1f23c22197322238537ac7f82 \
+  --label io.weighbridge.plan=d66a07db403361b4b207120ca652e10369da9b8710f54df958f9f4c07dc878e3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=bea41e99aa257ed7d1c3edc7c6fef1a7a1621d0d4d8d4b87b797617729e0ccfb \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-f2b78415d9aa
+  --label io.weighbridge.spec=863c90f10829fefc0f8205d98005069f77ded5915e28f91dafc6bb1563cd6e1f \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d66a07db4033

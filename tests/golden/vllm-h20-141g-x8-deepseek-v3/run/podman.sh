@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=2ad622cb88bf669d94cdf99661436318926282d31ee6a1c6060e413c2bd708ec \
+  --label io.weighbridge.plan=c0568fc9148355a7a0ee708c213527b4aa06c5116a6b7fe278f7bc342c7587e4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=72b613e66d54cb72cbbce8b7ddde3984a47017778d8d711bcaeaadfcb6a128c6 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-2ad622cb88bf
+  --label io.weighbridge.spec=cdf267b099c7b060f3e886aea67b7547b4805265b538e7f9b063ed11ad6c3fe9 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-c0568fc91483

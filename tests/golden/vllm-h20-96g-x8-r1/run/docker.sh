@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=612850a7a7425af395e603c88e711828ddbd00b1306cc2c162523a2bb174fc6d \
+  --label io.weighbridge.plan=05a9a7c1935240ab8fe4614206d3ee4fdcd0fc34000aeed209f3cd02e6729dc2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=eb2dde2ff1882b729309db0d8eadfa7122670e33b4c7fc46c23296ecad2ff448 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-612850a7a742
+  --label io.weighbridge.spec=a7abea49cb4a685d3317be7c94387b0ee35d60edc25a2c3378a9d534df788445 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-05a9a7c19352

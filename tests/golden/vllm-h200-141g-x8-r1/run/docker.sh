@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=80fba5c41bc65aac5159ba60e11b1bd3c1bb73c214be2b5cfc83abfb8f7d6204 \
+  --label io.weighbridge.plan=0b857d6158e80b3d98f6111bb411124d548b90914888869ed124145499465ed5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=10d34a5f0eb736e71e971c0fbaf0e3bbf955d57f6b2bce7364f352ac690abefa \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-80fba5c41bc6
+  --label io.weighbridge.spec=8f45778b806882daf98a44c5728152744ea84310d891cd2afaf45549e6f29b7c \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-0b857d6158e8

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5df39200372305a2c8135f38021a6435c62ef45558b971ee80e6c5b29fe1aa08 \
+  --label io.weighbridge.plan=d572168be537a8ad26a7fa0529ed3b2e9a642823fe9c1f88d2c002a83373c1b7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=5b4e3f5f771620dd51c472dcca3b00a2140aded440e15b81a29b4c75dc65aa8c \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5df392003723
+  --label io.weighbridge.spec=a97c69e65c70ec1dc94f7c4bbfae4501025a65512dd23d39166abd88cf314e2c \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-d572168be537

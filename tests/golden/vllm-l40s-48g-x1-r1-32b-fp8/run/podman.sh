@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=b39f96d7a67e778ab09bf03b5c86e3459d39c94e34c4ec06bd59aea5499dd541 \
+  --label io.weighbridge.plan=e9197028c6653b797ca95874f2302b2c372b2dbee585dc648a3f07c059744f02 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=fded7bd228ad6c8e9735bb97dd54a8ec339869bb03b806ef3bf7cfc8f0bdbcdd \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-b39f96d7a67e
+  --label io.weighbridge.spec=38e35d74e16bce9b4b5fc7888212cdbf700c0704096fda1a92e453436b2021aa \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e9197028c665

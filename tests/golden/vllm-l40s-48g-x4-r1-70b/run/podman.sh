@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a815ab3bd24d57ff5735f3bdebd19960ce09ea1cce8a93bac20db060a39f5e5b \
+  --label io.weighbridge.plan=46baee8a4ce6bc500a5829a0e7b3b4aa2bfbf6e719360267240373f9572ccb59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=1d89aa9e6a2f2f11dbeb31cbad1178f3c4773318442a7b66eff709206a7f4238 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-a815ab3bd24d
+  --label io.weighbridge.spec=157ad9c84f47939d099c589ac4221e3b7518ba7e1500274b534b6a1eb3a3c601 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-46baee8a4ce6

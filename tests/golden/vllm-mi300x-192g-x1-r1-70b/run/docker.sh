@@ -26,8 +26,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c1cfb51b1a6c63a8b1452701c679e7c7a88c94b410c1a1f1e57e6ce7c52c8df8 \
+  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=5ea3707e795317b16562caa0644e2df434eae7a418cd716a174ecdf970fac200 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-c1cfb51b1a6c
+  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1

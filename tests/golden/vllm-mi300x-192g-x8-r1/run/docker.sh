@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=3d19070580b4849e789940f8e9c317643c530217d8bb49abb4fa0b903a3eac9f \
+  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=841ad586b75197a4a91518ceec5e863caf46d1538e7a1ce15b80b8dcc9b4673b \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-3d19070580b4
+  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627

@@ -35,8 +35,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=bc55a920c1209cc2347ced9a7bbd9f3d9925bd86299009b55135f08642a73feb \
+  --label io.weighbridge.plan=d65ac63e3de7f3079c0714f84fb3c5ed33dbe62a7b35f74f8ab8b57893037d34 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=f54544d1ee6adefe4ed553550fa9c9d0faa9059d3436c81a8301bfb981c20d92 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-bc55a920c120
+  --label io.weighbridge.spec=3d85972a4a7c1ef9b0ca825deff5e00b15317cb0ddcb70519aa1b35e6f67daf1 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-d65ac63e3de7

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=2c11501667ab64e73ae65339af4a6998074c2fc850bba90bc39699ecafd59d3c \
+  --label io.weighbridge.plan=0e7d67bb4cb0a0dc97ac19ebaec20d08bfea010789a52ee96c03b0722539a0ca \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=a38c8bc84eead89e17d882e6164addbb6ab26178e0d91b40c85b231d56e40627 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-2c11501667ab
+  --label io.weighbridge.spec=96a366d6c1957ee2b2463104dbafac6c9a2fd6beb5f2521816ab10c67e84641d \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-0e7d67bb4cb0

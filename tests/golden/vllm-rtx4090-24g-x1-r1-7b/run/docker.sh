@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=28d078297be4eff5fd09430a1a1b6eb95fca533436c4acb866b4f86e3783c572 \
+  --label io.weighbridge.plan=7950b8387c7a84e6aa2925e346475639affa558f692be60188059b68af31fb0a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=39c1ab5c368c134825d4e7b249978977d043152fc501499630b93842eb80d135 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-28d078297be4
+  --label io.weighbridge.spec=c39cd201f5cf8890bed04fc37862bca254d889046ea01dddf2da150484bc90cb \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-7950b8387c7a

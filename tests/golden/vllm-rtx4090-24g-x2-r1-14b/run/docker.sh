@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=d8a887ea903b8952b92378459ea2cb89e421559892be21993d0f74e708fb0a34 \
+  --label io.weighbridge.plan=81b1ec4c1496095e0ca21346d566cb8a6c82f9180d56ed38a378bea384f5487c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=4cac33c3c683bedf55773d50dc035d218bdd6a3e5797e17180bb9e3d8d616a13 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d8a887ea903b
+  --label io.weighbridge.spec=c2803d7494f63cea20f509d3d679109df3ce112e40468fac982bfd618a962ac7 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-81b1ec4c1496

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=be6667dc0a7a4fc1c156f9ffee5c38efc941f2216f75f6e2e851b760a6e4854a \
+  --label io.weighbridge.plan=c88d1640699a9ccfbfe361490082d03a20f2bad049a9ad4d1c529542382ea5ac \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=c506f55b091c0ad4c09aaf1803739e58a50ec3c7cda71571698ca91061bd5e56 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-be6667dc0a7a
+  --label io.weighbridge.spec=ff81b143c4c4ff0522c1d96e11efb961310547bf5ce745c2c32dc8f1244a4602 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-c88d1640699a

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0a1194e2d485711ffd37a8720ff0f21998c574db614696866926f04d7fdaa25e \
+  --label io.weighbridge.plan=1479ec6671eb2746d6db3efb8c7bc5807460d7bd5ece54eeee828b803cda9abb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=7abe6968bc02a60c3b1727426fe002bf145628df7f48c058a611915b9c2094a0 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-0a1194e2d485
+  --label io.weighbridge.spec=ab8aecb9fd63f00b49e8c249ad9bdd066169ceb8b695468252f8bf7d766b93d8 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-1479ec6671eb
