@@ -101,7 +101,7 @@ def fit_text(found: list[Fit]) -> str:
     for verdict in (NOT, UNKNOWN):
         refused = [f"{f.profile}  {f.model}: {f.why}" for f in found if f.verdict == verdict]
         parts += ["", verdict, *(f"  {line}" for line in refused)] if refused else []
-    return "\n".join(parts)
+    return "\n".join(parts).lstrip("\n")
 
 
 def _rows(found: list[Fit]) -> Iterator[tuple[Any, ...]]:
