@@ -50,6 +50,12 @@ demo-model: setup ## train the demo model again (minutes, CPU)
 calibrate: develop ## fit the overhead band to the rows in tests/calibration/rows; writes docs/planner.md
 	PYTHONPATH=. $(BIN)/python tests/calibration/fit.py
 
+SIZES ?= 1
+ROUNDS ?= 3
+.PHONY: bench-bake
+bench-bake: develop docker ## measure bakes against docker build, buildah and a raw copy; writes docs/bake.md (SIZES="1 4 16")
+	PYTHONPATH=.:tests $(BIN)/python -m bench.bake --gib $(SIZES) --rounds $(ROUNDS) $(if $(ROUTES),--routes $(ROUTES))
+
 .PHONY: docs
 docs: develop ## the pages that are made: docs/fit.md, docs/hardware.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
@@ -64,6 +70,11 @@ flags: develop ## an engine's arguments from its own parser: make flags ENGINE=v
 screenshots: develop docker ## the pictures of the console in docs/, from a real appliance
 	@scripts/install-missing.sh tools fonts
 	$(BIN)/python tests/console/screenshots.py
+
+.PHONY: performance
+performance: develop ## docs/performance.md from its rows, docs/benchmark.md from its words
+	PYTHONPATH=. $(BIN)/python tests/bench/serving/page.py
+	PYTHONPATH=. $(BIN)/python scripts/benchmark_page.py
 
 .PHONY: lock
 lock: develop ## the dependencies' lock files anew, from pyproject.toml

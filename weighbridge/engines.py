@@ -148,6 +148,20 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     because: str
 
 
+class Phase(Value, frozen=True, kw_only=True):
+    """One phase of an engine's start, which ends with a line of its log that matches `until`."""
+
+    name: str
+    until: str
+
+
+class BenchScript(Value, frozen=True, kw_only=True):
+    """A script of the engine's folder that drives its own benchmark in the container, given to `command` as a word."""
+
+    command: tuple[str, ...]
+    script: str
+
+
 class LabelProduct(Value, frozen=True, kw_only=True):
     """A figure that a metric carries in its labels: their product."""
 
@@ -212,5 +226,7 @@ class Engine(Value, frozen=True, kw_only=True):
     progress: dict[str, str]
     reported: dict[str, str]
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
+    startup: tuple[Phase, ...] = ()
+    bench: BenchScript | None = None
     console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()

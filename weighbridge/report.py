@@ -89,7 +89,7 @@ def _sum(rank: RankMemory) -> str:
 def reasons_text(run: RunSpec) -> str:
     """Why the container starts as it does."""
     rows = [*run.reasons.items(), *((t.path, t.because) for t in run.tmpfs)]
-    rows += [(m.target, m.because) for m in run.mounts[1:]]  # the first is the weights, which have their reason
+    rows += [(m.target, m.because) for m in run.mounts[int("weights" in run.reasons) :]]  # first, the weights
     return "\n".join(["because", *(f"  {name}: {why}" for name, why in rows)])
 
 

@@ -130,6 +130,16 @@ def _tls_group(reach: Reach) -> list[str]:
     return [str(reach.tls_gid)] if reach.tls_gid else []
 
 
+def baked(spec: RunSpec, image: str, model_path: str, weights: str = "") -> RunSpec:
+    """The same container from an image with the weights inside. `weights` is the digest of their lock, when known."""
+    mounts = tuple(m for m in spec.mounts if m.target != model_path)
+    reasons = {name: why for name, why in spec.reasons.items() if name != "weights"}
+    found = msgspec.structs.replace(spec, image=image, mounts=mounts, reasons=reasons)
+    more = {f"{LABEL}.weights": weights} if weights else {}
+    digest = hashlib.sha256(f"{_digest(found)} {weights}".encode()).hexdigest()
+    return msgspec.structs.replace(found, labels={**spec.labels, **more, f"{LABEL}.spec": digest})
+
+
 def _gateway_mounts(reach: Reach) -> list[Mount]:
     """Folders, never single files: a file that is replaced would stay the old one in the container."""
     found = [Mount(source=str(PurePath(reach.keys).parent), target=KEYS, because=_REASONS["keys"])]

@@ -100,8 +100,13 @@ def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
     }
 
 
-def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say) -> Started:
-    """Build what is missing, start the container and wait. One that was started just so is left alone."""
+def run(
+    plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say, *, baked: bool = False
+) -> Started:
+    """Build what is missing, start the container and wait. One that was started just so is left alone.
+
+    `baked`: the spec's image has all in it and is here.
+    """
     engine = catalog.engine(plan.engine)
     running = host.same(spec)
     if running is not None:
@@ -109,7 +114,8 @@ def run(plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folder
     try:
         host.check_free(spec.name)
         probe.check_port(spec.host_address, spec.host_port)
-        build(plan, catalog, host, folders, say)
+        if not baked:
+            build(plan, catalog, host, folders, say)
         seconds = _start(spec, engine, host, folders, say)
     except HostError:
         running = _begun_elsewhere(spec, host)

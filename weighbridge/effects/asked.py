@@ -17,12 +17,13 @@ from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue, unknown
 from weighbridge.facts import Model
 from weighbridge.here import AUTO
+from weighbridge.image import baked_tag
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.plan import slug
 from weighbridge.reach import SELF_SIGNED, read_reach
 from weighbridge.render import spec_of
 from weighbridge.road import make_plan
-from weighbridge.runspec import container_name
+from weighbridge.runspec import LABEL, baked, container_name
 from weighbridge.types import Order, Plan, Reach, RunSpec
 
 if TYPE_CHECKING:  # a plan is made without the Docker library
@@ -114,14 +115,14 @@ class Asked:
         bundled = None if config else self.catalog.model_folder(self.catalog.model(self.plan.model))
         return bundled or model_folder(self.environment, slug(self.plan.model))
 
-    @cached_property
-    def name(self) -> str:
-        return read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
-
     def home(self, name: str) -> Path:
         """The folder of an appliance's keys and certificate."""
         config = self.environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
         return Path(config).absolute() / "weighbridge" / name
+
+    @cached_property
+    def name(self) -> str:
+        return read_name(self.flags["name"]) if self.flags["name"] else container_name(self.plan)
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -163,4 +164,14 @@ class Asked:
         from weighbridge.effects.probe import free_port
 
         port = read_port(self.flags["port"]) or free_port(self.reach.address)
-        return spec_of(self.plan, self.catalog, weights=self.weights, name=self.name, port=port, reach=self.reach)
+        found = spec_of(self.plan, self.catalog, weights=self.weights, name=self.name, port=port, reach=self.reach)
+        return self._baked(found) if self.flags.get("baked") else found
+
+    def _baked(self, found: RunSpec) -> RunSpec:
+        """The same from the image with the weights inside, which must be here for more than a line to print."""
+        tag = baked_tag(self.plan, found.labels[f"{LABEL}.plan"])
+        if self.flags.get("print") or self.flags.get("dry_run"):
+            return baked(found, tag, self.plan.model_path)
+        from weighbridge.effects.oci.begin import weights_label
+
+        return baked(found, tag, self.plan.model_path, weights_label(tag, self.plan))

@@ -10,7 +10,7 @@ from weighbridge.effects.disk import MARKER
 from weighbridge.effects.docker import Host
 from weighbridge.errors import HostError
 
-_CACHED = ("wheels", "train")
+_CACHED = ("wheels", "train", "oci")
 
 
 def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:

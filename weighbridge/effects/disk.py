@@ -22,7 +22,7 @@ def write_folder(folder: Path, files: Mapping[str, File], links: Mapping[str, Pa
     """
     aside, folder = None, _behind_link(folder)
     try:
-        _check_ours(folder)
+        check_ours(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         _write(aside / MARKER, File(text="Written by Weighbridge, which replaces and removes this folder whole.\n"))
@@ -48,7 +48,7 @@ def _behind_link(path: Path) -> Path:
         raise HostError(f"{path}: a link that leads nowhere: {e}", "choose another place") from None
 
 
-def _check_ours(folder: Path) -> None:
+def check_ours(folder: Path) -> None:
     """Raises BadValue for a folder with files that are not ours, and for what is no folder."""
     if folder.exists() and not folder.is_dir():
         raise BadValue(f"{folder}: is a file, not a folder", "choose another: --output FOLDER")

@@ -114,7 +114,8 @@ class Host:
     def images(self) -> list[Image]:
         """What was built here."""
         with engine_trouble("the Docker engine does not list its images"):
-            return self.client.images.list(filters={"label": f"{LABEL}.recipe"})
+            names = (f"{LABEL}.recipe", f"{LABEL}.baked")
+            return [i for name in names for i in self.client.images.list(filters={"label": name})]
 
     def bases(self) -> list[Image]:
         """What is built upon."""

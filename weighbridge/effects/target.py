@@ -38,13 +38,13 @@ def _appliance(name: str | None, catalog: Catalog, key_file: Path | None, cert: 
         tools=bool(plan.tool_call_parser),
         facts=_facts(plan.model, catalog),
         memory=reconciled(host, container, plan, catalog.engine(plan.engine)),
-        key_file=key_file or _own_key(host, container),
+        key_file=key_file or own_key(host, container),
         cert=cert or host.certificate(container),
         gateway=True,
     )
 
 
-def _own_key(host: Host, container: Container) -> Path:
+def own_key(host: Host, container: Container) -> Path:
     """The owner's key, which lies above the folder of hashes. Raises HostError when it is not there."""
     found = host.key_file(container).parent.parent / "key"
     if not found.is_file():

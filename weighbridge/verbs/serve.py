@@ -45,7 +45,13 @@ def build(json: bool, dry_run: bool, **values: Any) -> None:
     show({"image": built.tag, "built": built.new, "seconds": round(built.seconds, 2)}, lambda: words, json)
 
 
-@verb(ORDER, RUN, {"print": (None, "print the line for docker or podman, or compose, and run nothing")}, DRY, JSON)
+HOW: Flags = {
+    "print": (None, "print the line for docker or podman, or compose, and run nothing"),
+    "baked": (False, "from the image with the weights inside, made by: invoke bake --to docker"),
+}
+
+
+@verb(ORDER, RUN, HOW, DRY, JSON)
 def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
     from weighbridge.effects import appliance, probe
@@ -68,12 +74,14 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if is_open(it.reach):
         say(f"warning: on {it.reach.address} keys and answers travel in the clear; --tls self-signed ends that")
     probe.check_cards(it.catalog.profile(it.plan.profile))
-    check_weights(it.weights, None if values["weights"] else it.plan.model)
-    check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    spec = it.spec  # a baked image that is not here is refused before keys are made
+    if not values["baked"]:
+        check_weights(it.weights, None if values["weights"] else it.plan.model)
+        check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
-    result = appliance.run(it.plan, it.spec, it.catalog, Host(), it.folders, say)
+    result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
     show(result, lambda: started_text(result), json)
 
 
@@ -104,10 +112,13 @@ def smoke(json: bool, name: str | None, junit: str | None, strict: bool, **value
     return 0 if report.ok and not short else 1
 
 
-@verb(CATALOG, JSON)
-def status(json: bool, **values: Any) -> None:
+@verb({"startup": (False, "where the start of each went, by phase, from its engine's log")}, CATALOG, JSON)
+def status(json: bool, startup: bool, **values: Any) -> None:
     """The appliances of this host, and whether each holds the tokens that its plan promised."""
     from weighbridge.effects.docker import Host
+
+    if startup:
+        return startups(json, **values)
     from weighbridge.effects.figures import appliances
     from weighbridge.report import short_words, table
 
@@ -119,6 +130,17 @@ def status(json: bool, **values: Any) -> None:
         else "no appliance is here; start one: invoke run"
     )
     show([{**seen.running._asdict(), "memory": seen.memory} for seen in found], lambda: text, json)
+
+
+def startups(json: bool, **values: Any) -> None:
+    """Where the start of every appliance went."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.effects.startup import starts
+    from weighbridge.startup import startup_text
+
+    found = starts(Host(), asked(values).catalog)
+    texts = [f"{name}\n{startup_text(took)}" for name, took in found.items()]
+    show(found, lambda: "\n\n".join(texts) or "no appliance is here; start one: invoke run", json)
 
 
 @verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})

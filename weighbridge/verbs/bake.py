@@ -1,0 +1,40 @@
+"""The verb that joins weights and engine into one image: bake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weighbridge.cli import DRY, JSON, ORDER, RUN, Flags, say, show, verb
+from weighbridge.verbs import asked
+
+BAKE: Flags = {
+    "weights": RUN["weights"],
+    "to": (None, "layout (a folder), docker, podman or registry"),
+    "output": (None, "folder of the layout (default build/<profile>-<model>-baked)"),
+    "ref": (None, "name at a registry: HOST/NAME:TAG"),
+    "max_layer_gib": ("9", "largest layer, GiB; many registries refuse more than 10 (default 9)"),
+    "jobs": (None, "layers at a time (default: one a core, at most 4)"),
+    "insecure": (False, "plain http, or a certificate that nobody signed, for a registry that is not this machine"),
+    "digest_first": (False, "hash each layer before it is sent, for a registry that takes no stream"),
+}
+
+
+@verb(ORDER, BAKE, DRY, JSON)
+def bake(json: bool, dry_run: bool, **values: Any) -> None:
+    """Join the weights and the engine's image into one, without a Docker build: to a folder, an engine, a registry."""
+    from weighbridge.effects.oci.begin import costs, read_wanted, start
+    from weighbridge.effects.weights import check_model, check_weights
+    from weighbridge.errors import BadValue
+    from weighbridge.forecast import baked_text, forecast_text
+
+    it = asked(values)
+    wanted = read_wanted(values, it.plan)
+    check_weights(it.weights)
+    check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    if dry_run:
+        found = costs(it.plan, it.catalog, it.weights, wanted)
+        return show(found, lambda: forecast_text(found.sinks, found.layers, found.lock), json)
+    if not wanted.to:
+        raise BadValue("--to is missing", "name a sink: --to layout | docker | podman | registry; costs: --dry-run")
+    done = start(it.plan, it.catalog, it.folders, it.weights, wanted, say)
+    show(done, lambda: baked_text(done), json)
