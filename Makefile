@@ -57,8 +57,9 @@ bench-bake: develop docker ## measure bakes against docker build, buildah and a 
 	PYTHONPATH=.:tests $(BIN)/python -m bench.bake --gib $(SIZES) --rounds $(ROUNDS) $(if $(ROUTES),--routes $(ROUTES))
 
 .PHONY: docs
-docs: develop ## the pages that are made: docs/fit.md, docs/lint.md
+docs: develop ## the pages that are made: docs/fit.md, docs/hardware.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py
+	PYTHONPATH=. $(BIN)/python scripts/hardware_page.py
 	PYTHONPATH=. $(BIN)/python scripts/lint_page.py
 
 .PHONY: flags

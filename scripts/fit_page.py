@@ -13,7 +13,8 @@ HEAD = """# What fits where
 
 Made by `make docs` from the plans themselves; ask your own with `invoke fit --model M` or `invoke fit --profile P`.
 A cell is tensor × pipeline × data parallel and the context in units of 1024 tokens; a dash: does not fit; a star:
-narrow, that is less than the model's own context, or a warning in the plan.
+narrow, that is less than the model's own context, or a warning in the plan; a question mark: the card's memory is not
+public, so a plan needs `--visible-gib`.
 
 Rules of thumb that are in circulation, such as parameters x 2.3 GB or "640 GB for R1", are wrong in both directions:
 weights are what the checkpoint's format makes them, and what is left for the KV cache decides the context.

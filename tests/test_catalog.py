@@ -26,7 +26,8 @@ def test_a_card_says_where_its_figures_come_from(card_id: str, catalog: Catalog)
     assert card.sources
     assert card.visible_basis
     assert card.counts == tuple(sorted(card.counts))
-    assert card.marketed_gb is None or card.visible_gib < card.marketed_gb
+    assert card.marketed_gb is None or card.memory_gib < card.marketed_gb
+    assert (card.visible_gib is None) == card.visible_basis.startswith("unknown")
     assert card.interconnect.tensor_parallel_cards <= max(card.counts)
     assert set(card.evidence) <= set(catalog.engine_ids())
     assert catalog.family(card.family).default_engine in catalog.engine_ids()

@@ -24,7 +24,8 @@ def test_an_error_is_two_lines_and_an_object(kind: type[WeighbridgeError]) -> No
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("UnknownName", 2), ("BadFile", 2), ("BadValue", 2), ("Unsupported", 2), ("DoesNotFit", 2),  # what was asked
+        ("UnknownName", 2), ("BadFile", 2), ("BadValue", 2), ("Unsupported", 2), ("DoesNotFit", 2),
+        ("NotPublic", 2),  # what was asked
         ("HostError", 1), ("NotReady", 1),  # what the world did
     ],
 )  # fmt: skip

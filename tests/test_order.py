@@ -44,7 +44,7 @@ def test_every_text_flag_is_taken_as_it_is(name: str) -> None:
 
 
 def test_every_field_of_an_order_is_a_flag_and_read() -> None:
-    given = {"utilization": "0.5", "eager": True, **dict.fromkeys(COUNTS, "2")}
+    given = {"utilization": "0.5", "visible_gib": "90", "eager": True, **dict.fromkeys(COUNTS, "2")}
     texts = {n: n for n in Order.__struct_fields__ if n not in given}
     found = read_order({**given, **texts})
     assert all(getattr(found, n) not in (None, Order.__struct_fields__) for n in Order.__struct_fields__)

@@ -341,11 +341,11 @@ QUOTING = {
 }
 ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
 BARE = {
-    ("images/vllm/entrypoint.sh.j2", "name"): "a variable's name: engine.yaml's own, see the test below",
+    ("images/_shared/_checks.sh.j2", "name"): "a variable's name: engine.yaml's own, see the test below",
     ("images/vllm/cpu.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
     ("images/vllm/cpu.dockerfile.j2", "plan.engine_version"): "engine.yaml's own, see the test below",
-    ("images/vllm/vendor.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
-    ("images/vllm/vendor.dockerfile.j2", "plan.gateway_image"): "the same",
+    ("images/_shared/vendor.dockerfile.j2", "plan.base_image"): "engine.yaml's own, see the test below",
+    ("images/_shared/vendor.dockerfile.j2", "plan.gateway_image"): "the same",
 }
 
 

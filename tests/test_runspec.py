@@ -313,7 +313,7 @@ def test_an_unknown_spelling_suggests_one(name: str, hint: str, catalog: Catalog
 
 
 def test_a_dockerfile_copies_nothing_that_is_not_in_the_context(made: Made, catalog: Catalog) -> None:
-    files = set(render_image(made.plan, catalog).files) | {"wheels/", "console/"}
+    files = set(render_image(made.plan, catalog).files) | {"wheels/", "console/", "config/"}
     text = render_image(made.plan, catalog).files["Dockerfile"].text
     rows = [row.split()[1:-1] for row in text.splitlines() if row.startswith("COPY ") and "--from" not in row]
     assert [word for row in rows for word in row if word not in files] == []
@@ -322,3 +322,22 @@ def test_a_dockerfile_copies_nothing_that_is_not_in_the_context(made: Made, cata
 def test_the_plan_travels_in_the_image(made: Made, catalog: Catalog) -> None:
     text = render_image(made.plan, catalog).files["Dockerfile"].text
     assert re.search(r"^COPY .*plan\.json.* /opt/weighbridge/", text, re.MULTILINE)
+
+
+def test_cards_by_their_cdi_names_for_docker_too(catalog: Catalog) -> None:
+    plan = plan_for(catalog, "h100-80g-x2", "qwen3-8b", tensor_parallel=2)
+    spec = spec_of(plan, catalog, reach=Reach(keys="/srv/keys/keys", cdi=True))
+    names = ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]
+    found, _ = options(line(spec, "docker"))
+    assert "--gpus" not in found
+    assert found["--device"] == names
+    assert api_body(spec)["HostConfig"]["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": names}]
+    service = spoken(Made(plan, spec), catalog)["services"]["engine"]
+    assert service["deploy"]["resources"]["reservations"]["devices"] == [{"driver": "cdi", "device_ids": names}]
+
+
+def test_the_groups_that_own_the_nodes_are_added_once(catalog: Catalog) -> None:
+    plan = plan_for(catalog, "mi300x-192g-x2", "qwen3-8b")
+    spec = spec_of(plan, catalog, reach=Reach(keys="/srv/keys/keys", device_gids=(44, 109), tls_gid=109))
+    assert spec.groups == ("video", "render", "44", "109")
+    assert spec.environment["ROCR_VISIBLE_DEVICES"] == "0,1"

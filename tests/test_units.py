@@ -157,7 +157,7 @@ def test_every_figure_of_a_rank_is_in_the_unit_of_its_name(
         return
     precision = choose_precision(Order(kv_dtype=kv_dtype), machine.card, family, found.shape)
     per_token = Quantity(precision.kv_bytes, {"B": 1, "token": -1})
-    card: Any = msgspec.structs.replace(machine.card, visible_gib=Quantity(machine.card.visible_gib, GIB))
+    card: Any = msgspec.structs.replace(machine.card, visible_gib=Quantity(machine.card.memory_gib, GIB))
     weighing = Weighing(
         msgspec.structs.replace(machine, card=card),
         msgspec.structs.replace(family, kv_block_tokens=Quantity(16, TOKEN)),

@@ -112,7 +112,11 @@ class OverheadFile(Value, frozen=True, kw_only=True):
 
 
 class EngineFamily(Value, frozen=True, kw_only=True):
-    """An engine on one family of cards."""
+    """An engine on one family of cards.
+
+    `config_files`: name -> template, for an engine that reads a file. `whole_prompts`: a prompt is one batch, so the
+    longest prompt is the batch limit. `replicas`: whether one container can serve several.
+    """
 
     version: str
     bases: dict[str, Base]
@@ -135,6 +139,10 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     checkpoint_quantizations: tuple[str, ...]
     online_quantizations: tuple[str, ...]
     kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
+    config_files: dict[str, str] = msgspec.field(default_factory=dict)
+    whole_prompts: bool = False
+    replicas: bool = True
+    environment_without_peer_to_peer: dict[str, str] = msgspec.field(default_factory=dict)
     cache_path: str | None = None
     gateway_base: Base | None = None
     because: str
@@ -214,6 +222,7 @@ class Engine(Value, frozen=True, kw_only=True):
     gateway: Gateway
     families: dict[str, EngineFamily]
     arguments: tuple[Argument, ...]
+    parser_names: dict[str, str] | None = None
     progress: dict[str, str]
     reported: dict[str, str]
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)

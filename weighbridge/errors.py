@@ -6,6 +6,7 @@ WeighbridgeError
 │   ├── BadFile        a YAML or JSON file that does not say what it must
 │   ├── BadValue       an option whose value cannot be
 │   ├── Unsupported    the parts exist and do not go together
+│   ├── NotPublic      nobody publishes what the plan needs
 │   └── DoesNotFit     the model does not fit the machine
 └── Failed             exit 1: the world failed
     ├── HostError      Docker, disk, network or the machine itself
@@ -69,6 +70,10 @@ class Unsupported(Refused):
 
 
 class DoesNotFit(Refused):
+    pass
+
+
+class NotPublic(Refused):
     pass
 
 

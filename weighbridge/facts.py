@@ -17,7 +17,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Interconnect(Value, frozen=True, kw_only=True):
     """How the cards of one machine reach one another."""
 
-    kind: Literal["nvlink", "pcie", "hccs", "none"]
+    kind: Literal["nvlink", "pcie", "hccs", "xgmi", "icn", "none"]
     bandwidth_gbs: float | None = None
     peer_to_peer: bool
     tensor_parallel_cards: int
@@ -33,12 +33,12 @@ class Evidence(Value, frozen=True, kw_only=True):
 
 
 class Card(Value, frozen=True, kw_only=True):
-    """One kind of accelerator: a file in profiles/. `visible_gib` is what the driver reports in total."""
+    """One kind of accelerator: a file in profiles/. `visible_gib` is what the driver reports; None: not public."""
 
     title: str
     family: str
     marketed_gb: float | None = None
-    visible_gib: float
+    visible_gib: float | None
     visible_basis: str
     free_at_start_gib: float | None = None
     memory_bandwidth_gbs: float | None = None
@@ -54,6 +54,11 @@ class Card(Value, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...]
 
+    @property
+    def memory_gib(self) -> float:
+        """What plans are made with; 0 where nothing is known."""
+        return self.visible_gib or 0.0
+
 
 class Mount(Value, frozen=True, kw_only=True):
     """A host path that a container sees."""
@@ -65,7 +70,10 @@ class Mount(Value, frozen=True, kw_only=True):
 
 
 class ContainerAccess(Value, frozen=True, kw_only=True):
-    """How a container gets the cards of a family. `{index}` in a device path: one for each card."""
+    """How a container gets the cards of a family. `{index}` in a device path: one for each card.
+
+    `{indexes}` in a variable: the numbers of the cards, with commas.
+    """
 
     device_request: str | None = None
     cdi: str | None = None

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import DoesNotFit, Refused, Unsupported
+from weighbridge.errors import DoesNotFit, NotPublic, Refused, Unsupported
 from weighbridge.facts import Model
 from weighbridge.parallel import COMFORT
 from weighbridge.plan import plan
 from weighbridge.report import table
 from weighbridge.types import Order, Plan
 
-FITS, NARROW, NOT = "fits", "narrow", "does not fit"
+FITS, NARROW, NOT, UNKNOWN = "fits", "narrow", "does not fit", "unknown"
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,18 +58,19 @@ def _weigh(wanted: list[tuple[Order, Model]], catalog: Catalog) -> list[Fit]:
     for order, model in wanted:
         try:
             found.append(_fit(order, model, catalog))
-        except (DoesNotFit, Unsupported) as e:
+        except (DoesNotFit, NotPublic, Unsupported) as e:
             found.append(_not(order, model, e))
         except Refused as e:
             wrong.append(e)
             found.append(_not(order, model, e))
-    if wrong and len(wrong) == len(wanted):
+    if wrong and len(wrong) == len([f for f in found if f.verdict != UNKNOWN]):
         raise wrong[0]
     return found
 
 
 def _not(order: Order, model: Model, error: Refused) -> Fit:
-    return Fit(profile=order.profile, model=model.id, verdict=NOT, why=error.message)
+    verdict = UNKNOWN if isinstance(error, NotPublic) else NOT
+    return Fit(profile=order.profile, model=model.id, verdict=verdict, why=error.message)
 
 
 def _fit(order: Order, model: Model, catalog: Catalog) -> Fit:
@@ -96,21 +97,21 @@ def _verdict(found: Plan) -> str:
 def fit_text(found: list[Fit]) -> str:
     """A table of what fits, then a line for each that does not."""
     rows = list(_rows(found))
-    refused = [f"{f.profile}  {f.model}: {f.why}" for f in found if f.verdict == NOT]
     parts = [table(rows, ("PROFILE", "MODEL", "", "PARALLEL", "CONTEXT", "KV TOKENS", "PRECISION"))] if rows else []
-    if refused:
-        parts += ["", NOT, *(f"  {line}" for line in refused)]
-    return "\n".join(parts)
+    for verdict in (NOT, UNKNOWN):
+        refused = [f"{f.profile}  {f.model}: {f.why}" for f in found if f.verdict == verdict]
+        parts += ["", verdict, *(f"  {line}" for line in refused)] if refused else []
+    return "\n".join(parts).lstrip("\n")
 
 
 def _rows(found: list[Fit]) -> Iterator[tuple[Any, ...]]:
     for f in found:
-        if f.verdict != NOT:
+        if f.verdict not in (NOT, UNKNOWN):
             yield f.profile, f.model, f.verdict, f.parallel, f.max_model_len, f.kv_cache_tokens, f.precision
 
 
 def fit_markdown(catalog: Catalog) -> str:
-    """Profiles down, models across: TP×PP×DP and the context in units of 1024 tokens; * narrow, – not."""
+    """Profiles down, models across: TP×PP×DP and the context in units of 1024 tokens; * narrow, – not, ? unknown."""
     models = catalog.models()
     lines = [f"| | {' | '.join(m.id for m in models)} |", "|---" * (len(models) + 1) + "|"]
     for profile in catalog.profiles():
@@ -120,7 +121,7 @@ def fit_markdown(catalog: Catalog) -> str:
 
 
 def _cell(found: Fit) -> str:
-    if found.verdict == NOT:
-        return "–"
+    if found.verdict in (NOT, UNKNOWN):
+        return "–" if found.verdict == NOT else "?"
     cut = found.parallel.replace("TP", "").replace(" PP", "×").replace(" DP", "×")
     return f"{cut} {found.max_model_len / 1024:.0f}K" + ("" if found.verdict == FITS else "*")

@@ -60,7 +60,7 @@ def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Orde
     rules = load_rules(catalog)
     reading = _reading(text, rules, version)
     hits = [Hit(t.id, t.line, t.text) for t in reading.traps]
-    hits += [h for rule in rules.rules.values() if rule.when for h in _applied(rule.id, rule.when, reading)]
+    hits += [h for r in rules.rules.values() if r.when for h in _applied(r.id, r.when, reading, rules.engine_of(r.id))]
     made = checks(reading, rules, catalog, order)
     hits += made.hits
     lines = reading.text.splitlines()
@@ -144,7 +144,7 @@ def _checked(reading: Reading) -> tuple[str, ...]:
 # --- rules that are data -------------------------------------------------------------------------------
 
 
-def _applied(name: str, when: When, reading: Reading) -> Iterator[Hit]:
+def _applied(name: str, when: When, reading: Reading, engine: str | None) -> Iterator[Hit]:
     if when.option or when.lacks or when.mount or when.image:
         for container in reading.containers:
             yield from _in_container(name, when, container)
@@ -152,7 +152,8 @@ def _applied(name: str, when: When, reading: Reading) -> Iterator[Hit]:
         yield from _in_environment(name, when.environment, when, reading)
     elif when.argument or when.role:
         for launch in reading.launches:
-            yield from _in_launch(name, when, launch)
+            if engine in (None, launch.engine.id):
+                yield from _in_launch(name, when, launch)
     elif when.words:
         for step in reading.steps:
             if re.search(when.words, step.text):

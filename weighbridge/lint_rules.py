@@ -119,6 +119,10 @@ class Rules(Value, frozen=True, kw_only=True):
     engines: tuple[EngineLint, ...]
     flags: dict[str, tuple[Flags, ...]]
 
+    def engine_of(self, rule: str) -> str | None:
+        """The engine whose lint.yaml has the rule; None for one that is about any."""
+        return next((e.id for e in self.engines for r in e.findings if r.id == rule), None)
+
     def flags_of(self, engine: str, version: str | None) -> Flags | None:
         """The newest that is not newer than `version`; the newest of all for None; the oldest when all are newer."""
         found = self.flags.get(engine, ())

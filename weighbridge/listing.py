@@ -28,7 +28,8 @@ def profiles_text(catalog: Catalog) -> str:
         counts = ",".join(map(str, card.counts))
         evidence = ", ".join(f"{engine} {e.level}" for engine, e in sorted(card.evidence.items()))
         link = card.interconnect.kind
-        rows.append((card_id, counts, f"{card.visible_gib:.2f}", link, card.family, evidence, card.title))
+        shown = f"{card.visible_gib:.2f}" if card.visible_gib else "unknown"
+        rows.append((card_id, counts, shown, link, card.family, evidence, card.title))
     example = max(catalog.profiles(), key=lambda p: p.cards).id
     note = f"name one as <card>-x<cards a machine>[-n<machines>], for example: {example}"
     return table(rows, ("CARD", "COUNTS", "VISIBLE GiB", "LINK", "FAMILY", "EVIDENCE", "TITLE")) + f"\n\n{note}"

@@ -28,6 +28,8 @@ def read_order(flags: Mapping[str, Any]) -> Order:
         found["model"] = _name_of(PurePath(flags["model_config"]))
     if flags.get("utilization") is not None:
         found["utilization"] = read_share("--utilization", flags["utilization"])
+    if flags.get("visible_gib") is not None:
+        found["visible_gib"] = read_share("--visible-gib", flags["visible_gib"])
     if flags.get("eager") and flags.get("compiled"):
         raise BadValue("--eager and --compiled are opposites", "give one of them")
     if flags.get("eager") or flags.get("compiled"):

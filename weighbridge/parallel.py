@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
 from weighbridge.memory import Split, padded_vocabulary
@@ -76,10 +78,14 @@ def _preference(split: Split, profile: Profile) -> tuple[int, int]:
     return beyond, split.pipeline_parallel
 
 
-def choose_layout(order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span], wanted: int) -> Layout:
+def choose_layout(
+    order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span], wanted: int,
+    *, several: bool = True,
+) -> Layout:  # fmt: skip
     """The smallest replica that is comfortable, else the one that holds most.
 
-    `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve.
+    `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve; `several`:
+    whether the engine can run more than one replica; without, stages are for several machines only.
     Raises Unsupported when no split is possible, BadValue for one into none.
     """
     for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
@@ -92,6 +98,12 @@ def choose_layout(order: Order, profile: Profile, shape: Shape, tokens: Callable
             f"data parallel {order.data_parallel}: replicas of a mixture of experts work in step, which is not planned",
             "try --data-parallel 1",
         )
+    if not several:
+        if (order.data_parallel or 1) > 1:
+            message = f"data parallel {order.data_parallel}: this engine runs one replica a container"
+            raise Unsupported(message, "try --data-parallel 1")
+        stages = order.pipeline_parallel or (1 if profile.nodes == 1 else None)
+        order = msgspec.structs.replace(order, data_parallel=1, pipeline_parallel=stages)
     found = list(_layouts(order, profile, shape, tokens))
     if not found:
         raise _impossible(order, profile, shape)

@@ -7,8 +7,10 @@ import json
 import re
 from typing import Any
 
+from weighbridge import limits
+from weighbridge.context import choose_context, wanted_context
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
-from weighbridge.errors import BadValue, DoesNotFit, Unsupported, nearest, unknown
+from weighbridge.errors import BadValue, Unsupported, nearest, unknown
 from weighbridge.facts import Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
@@ -19,34 +21,28 @@ from weighbridge.weigh import Weighing
 
 _BATCHINGS = ("plan", "engine")
 _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
-_CONTEXT_STEP = 256  # a context chosen by us is a round number
-_SHORTEST_CONTEXT = 512  # below this no chat is served; a plan that holds less does not fit
 
 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
+    profile = limits.with_memory(order, profile)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
     load, load_because = _load(order, profile, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
-    wanted = _wanted_context(order, model)
-    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted)
-    context, context_because = _context(order, weighing, layout, wanted)
+    wanted = wanted_context(order, model)
+    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted, several=family.replicas)
+    context, context_because = choose_context(order, weighing, layout, wanted)
     decided: dict[str, Any] = {
         "profile": profile.id,
         "model": model.id,
         "engine": engine.id,
         "engine_version": version,
         "family": profile.card.family,
-        "tensor_parallel": layout.split.tensor_parallel,
-        "pipeline_parallel": layout.split.pipeline_parallel,
-        "data_parallel": layout.replicas,
-        "cards": layout.split.ranks * layout.replicas,
-        "cards_per_node": layout.split.ranks * layout.replicas // profile.nodes,
-        "nodes": profile.nodes,
+        **_cut(layout, profile),
         "precision": precision.label,
         "dtype": precision.dtype,
         "quantization": precision.online,
@@ -54,20 +50,23 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "max_model_len": context,
         "max_num_seqs": load.sequences,
         "max_num_batched_tokens": load.batched_tokens,
+        "max_input_tokens": min(load.batched_tokens, context - 1) if family.whole_prompts else None,
         "utilization": utilization,
         "eager": load.eager,
         "memory": weighing.memory(layout.split),
-        "kv_cache_tokens": None if model.shape.no_kv_rate_because else layout.tokens,
+        "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_host_needs(family, layout, profile),
-        "reasoning_parser": model.parsers.reasoning,
-        "tool_call_parser": model.parsers.tool_call,
+        "reasoning_parser": limits.parser(engine, model.parsers.reasoning),
+        "tool_call_parser": limits.parser(engine, model.parsers.tool_call),
         "chat_template": model.parsers.chat_template,
         "model_path": f"/models/{slug(model.id)}",
         **_served(engine, family, base),
         "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
-        "warnings": warnings(weighing, layout, wanted),
+        "config_files": tuple(family.config_files),
+        "groups": profile.family.container.groups,
+        "warnings": (*warnings(weighing, layout, wanted), *limits.warnings(order, engine, family, model, load)),
     }
     because = (
         f"{engine.title} {version}: {family.because}",
@@ -77,12 +76,27 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         *load_because,
         *memory_because(weighing, layout),
         *_run_because(decided),
+        *limits.floors_because(profile, decided),
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
-    environment = _environment(family, decided)
+    environment = _environment(family, profile, decided)
     return Plan(
         **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
     )
+
+
+def _cut(layout: Layout, profile: Profile) -> dict[str, Any]:
+    """The model over the cards, and the cards over the machines."""
+    cards = layout.split.ranks * layout.replicas
+    return {
+        "tensor_parallel": layout.split.tensor_parallel,
+        "pipeline_parallel": layout.split.pipeline_parallel,
+        "data_parallel": layout.replicas,
+        "cards": cards,
+        "cards_per_node": cards // profile.nodes,
+        "card_indexes": tuple(range(cards // profile.nodes)),
+        "nodes": profile.nodes,
+    }
 
 
 def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[str, Any]:
@@ -183,10 +197,10 @@ def _utilization(order: Order, family: EngineFamily, profile: Profile) -> float:
     if not 0.05 <= found <= 1.0:
         raise BadValue(f"--utilization {found:g} is not a share of memory", "try --utilization 0.9")
     free = profile.card.free_at_start_gib
-    if free and found * profile.card.visible_gib > free:
-        most = int(free / profile.card.visible_gib * 100) / 100
+    if free and found * profile.card.memory_gib > free:
+        most = int(free / profile.card.memory_gib * 100) / 100
         raise BadValue(
-            f"--utilization {found:g} is {found * profile.card.visible_gib:.2f} GiB; an empty {profile.card.title} has"
+            f"--utilization {found:g} is {found * profile.card.memory_gib:.2f} GiB; an empty {profile.card.title} has"
             f" {free:g} GiB free, and an engine that asks for more does not start",
             f"try --utilization {most:g}",
         )
@@ -214,11 +228,11 @@ def _batching(order: Order, profile: Profile, engine: Engine, family: EngineFami
         near = nearest(asked, _BATCHINGS)
         raise BadValue(f"--batching {asked!r} is none of {', '.join(_BATCHINGS)}", f"try --batching {near or 'plan'}")
     if asked == "plan":
-        ours = [b for b in family.batching if b.from_visible_gib <= card.visible_gib]
+        ours = [b for b in family.batching if b.from_visible_gib <= card.memory_gib]
         return max(ours, key=lambda b: b.from_visible_gib)
     able = card.compute_capability or 0.0
     own = [
-        b for b in family.own_batching if b.from_visible_gib <= card.visible_gib and b.from_compute_capability <= able
+        b for b in family.own_batching if b.from_visible_gib <= card.memory_gib and b.from_compute_capability <= able
     ]
     if not own:
         message = f"{engine.title}'s own batch limits on {card.title} are not known"
@@ -247,10 +261,13 @@ def _load_because(order: Order, row: Batching, tokens: int, sequences: int, eage
     )
 
 
-def _environment(family: EngineFamily, decided: dict[str, Any]) -> dict[str, str]:
+def _environment(family: EngineFamily, profile: Profile, decided: dict[str, Any]) -> dict[str, str]:
     """The family's environment; a value `{field}` is the plan's, and an empty field leaves it out."""
     found = {}
-    for name, value in family.environment.items():
+    said = family.environment
+    if limits.without_peers(profile, decided["cards_per_node"]):
+        said = {**said, **family.environment_without_peer_to_peer}
+    for name, value in said.items():
         field = re.fullmatch(r"\{(\w+)\}", value)
         if field is None:
             found[name] = value
@@ -278,59 +295,3 @@ def _field(decided: dict[str, Any], name: str) -> Any:
     """A decision by its name; `gateway.socket` is one inside another."""
     outer, _, inner = name.partition(".")
     return getattr(decided[outer], inner) if inner else decided[outer]
-
-
-# --- context -------------------------------------------------------------------------------------------
-
-
-def _wanted_context(order: Order, model: Model) -> int:
-    longest = model.shape.max_context_tokens
-    if order.context is None and model.shape.no_kv_rate_because:
-        raise Unsupported(
-            f"{model.title}: no context can be promised, because {model.shape.no_kv_rate_because}",
-            f"say how many tokens you need: --context {min(8192, longest)}",
-        )
-    if order.context is None:
-        return longest
-    if order.context < 1:
-        raise BadValue(f"--context {order.context} is not a number of tokens", f"try --context {longest}")
-    if order.context > longest:
-        raise BadValue(
-            f"--context {order.context} is more than the {longest} tokens {model.title} was made for",
-            f"leave --context out, for the longest that fits; at most it is {longest}",
-        )
-    return order.context
-
-
-def _context(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> tuple[int, str]:
-    if weighing.model.shape.no_kv_rate_because:
-        return wanted, f"context {wanted} tokens: asked; whether the KV cache holds it, the engine will tell"
-    holds = layout.tokens.low
-    if holds >= wanted:
-        asked = "asked" if order.context else "the model's own"
-        return wanted, f"context {wanted} tokens: {asked}; the KV cache holds it {holds / wanted:.1f} times"
-    if order.context is not None or holds < min(_SHORTEST_CONTEXT, wanted):
-        raise _does_not_fit(order, weighing, layout, wanted)
-    context = max(_SHORTEST_CONTEXT, holds // _CONTEXT_STEP * _CONTEXT_STEP)
-    return context, (
-        f"context {context} tokens of the model's {wanted}: what the low end of the band, {holds} tokens, holds"
-    )
-
-
-def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int) -> DoesNotFit:
-    worst = weighing.tightest(layout.split)
-    profile, split = weighing.profile, layout.split
-    lacks = worst.weights_gib + worst.overhead_gib_low > worst.budget_gib
-    where = f"{profile.id} gives {worst.budget_gib:.2f} of {worst.visible_gib:.2f} GiB a card"
-    cut = f"TP{split.tensor_parallel} x PP{split.pipeline_parallel}"
-    if lacks:
-        message = (
-            f"{weighing.model.title} needs {worst.weights_gib:.2f} GiB of weights and {worst.overhead_gib_low:.2f} to"
-            f" {worst.overhead_gib_high:.2f} GiB beside them on each card at {cut}; {where}"
-        )
-    else:
-        message = (
-            f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
-            f" {wanted} are asked; {where}"
-        )
-    return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones

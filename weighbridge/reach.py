@@ -18,8 +18,11 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 _MOST_SECONDS = 86400
 
 
-def read_reach(flags: Mapping[str, Any], *, keys: str, tls: tuple[str, str, int | None] | None) -> Reach:
-    """The Reach of a command's flags. `keys` and `tls` (certificate, key, group) name files of the host.
+def read_reach(
+    flags: Mapping[str, Any], *, keys: str, tls: tuple[str, str, int | None] | None, gids: tuple[int, ...] = ()
+) -> Reach:
+    """The Reach of a command's flags. `keys` and `tls` (certificate, key, group) name files of the host;
+    `gids` are the groups of its cards' nodes.
 
     Raises Refused.
     """
@@ -30,6 +33,8 @@ def read_reach(flags: Mapping[str, Any], *, keys: str, tls: tuple[str, str, int 
         tls_cert=cert,
         tls_key=key,
         tls_gid=gid,
+        device_gids=gids,
+        cdi=bool(flags.get("cdi")),
         cors=_origin(flags.get("cors")),
         console=_console(flags.get("console")),
         key_rate=_count("--key-rate", flags.get("key_rate"), 100, 100_000),

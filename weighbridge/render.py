@@ -102,6 +102,8 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
         name: File(text=templates.get_template(source).render(plan=plan), executable=name.endswith(".sh"))
         for name, source in names.items()
     }
+    for name, source in family.config_files.items():
+        files[f"config/{name}"] = File(text=templates.get_template(source).render(plan=plan))
     for name in family.context_files:
         files[name] = File(text=catalog.engine_file(plan.engine, name).read_text(encoding="utf-8"))
     files.update(_gateway_files(catalog.shared_folder("gateway"), bundle=family.gateway_base is not None))

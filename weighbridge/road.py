@@ -127,7 +127,7 @@ def _variants(order: Order, error: Refused, catalog: Catalog, framed: bool) -> I
         yield wanted, "the model's quantized variant", "variant"
     here = catalog.profile(order.profile)
     yield from ((wanted, change, "more") for wanted, change in _more(free, here))
-    for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.visible_gib):
+    for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.memory_gib):
         if other.card_id != here.card_id:
             wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)
             yield wanted, "another machine", other.card_id

@@ -12,7 +12,7 @@ import msgspec
 
 from weighbridge.engines import EngineFamily, Tmpfs
 from weighbridge.errors import Unsupported
-from weighbridge.facts import Family, Mount
+from weighbridge.facts import ContainerAccess, Family, Mount
 from weighbridge.memory import GIB
 from weighbridge.plan import slug
 from weighbridge.types import DeviceRequest, Plan, Reach, RunSpec
@@ -83,7 +83,9 @@ def run_spec(
     indexes = tuple(range(plan.cards_per_node))
     request = None
     if access.device_request:
-        request = DeviceRequest(driver=access.device_request, cdi=access.cdi, indexes=indexes)
+        request = DeviceRequest(
+            driver=access.device_request, cdi=access.cdi, indexes=indexes, by_cdi=bool(access.cdi and reach.cdi)
+        )
     weights_mount = Mount(source=weights, target=plan.model_path, because=_REASONS["weights"])
     spec = RunSpec(
         name=name,
@@ -95,12 +97,12 @@ def run_spec(
         shm_gib=plan.shm_gib,
         device_request=request,
         devices=tuple(_devices(access.devices, indexes)),
-        groups=(*access.groups, *([str(reach.tls_gid)] if reach.tls_gid else [])),
+        groups=tuple(dict.fromkeys((*access.groups, *map(str, reach.device_gids), *_tls_group(reach)))),
         mounts=(weights_mount, *_gateway_mounts(reach), *access.mounts),
         volumes={cache_volume(name): engine.cache_path} if engine.cache_path else {},
         tmpfs=(*engine.tmpfs, Tmpfs(path=_GATEWAY_TMPFS, size_gib=1, because=_REASONS["gateway"])),
         ulimits=plan.ulimits,
-        environment={**access.environment, **_gateway_environment(reach)},
+        environment={**_card_environment(access, indexes), **_gateway_environment(reach)},
         labels={
             f"{LABEL}.plan": digest,
             f"{LABEL}.name": name,
@@ -117,6 +119,15 @@ def run_spec(
     )
     labels = {**spec.labels, f"{LABEL}.spec": _digest(spec)}
     return msgspec.structs.replace(spec, labels=labels)
+
+
+def _card_environment(access: ContainerAccess, indexes: tuple[int, ...]) -> dict[str, str]:
+    numbers = ",".join(map(str, indexes))
+    return {name: value.replace("{indexes}", numbers) for name, value in access.environment.items()}
+
+
+def _tls_group(reach: Reach) -> list[str]:
+    return [str(reach.tls_gid)] if reach.tls_gid else []
 
 
 def baked(spec: RunSpec, image: str, model_path: str, weights: str = "") -> RunSpec:
@@ -186,14 +197,15 @@ def _gpus(request: DeviceRequest) -> list[str]:
 
 
 def _cdi(request: DeviceRequest) -> list[str]:
-    return [w for i in request.indexes for w in ("--device", f"{request.cdi}={i}")]
+    return [w for name in request.names for w in ("--device", name)]
 
 
 def words(spec: RunSpec, runtime: str) -> list[list[str]]:
     """The command line, an option and its value together. `runtime` is docker or podman."""
     request: list[str] = []
     if spec.device_request:
-        request = _cdi(spec.device_request) if runtime == "podman" else _gpus(spec.device_request)
+        named = spec.device_request.by_cdi or runtime == "podman"
+        request = _cdi(spec.device_request) if named else _gpus(spec.device_request)
     lines = [
         [runtime, "run"],
         ["--detach"],
@@ -281,5 +293,7 @@ def restart_policy(spec: RunSpec) -> dict[str, Any]:
 def _device_requests(request: DeviceRequest | None) -> list[dict[str, Any]]:
     if request is None:
         return []
+    if request.by_cdi:
+        return [{"Driver": "cdi", "DeviceIDs": list(request.names)}]
     indexes = [str(i) for i in request.indexes]
     return [{"Driver": request.driver, "DeviceIDs": indexes, "Capabilities": [["gpu"]]}]

@@ -18,6 +18,7 @@ class Order(Value, frozen=True, kw_only=True):
     engine: str | None = None
     engine_version: str | None = None
     utilization: float | None = None
+    visible_gib: float | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
     data_parallel: int | None = None
@@ -76,6 +77,7 @@ class Plan(Value, frozen=True, kw_only=True):
     data_parallel: int
     cards: int
     cards_per_node: int
+    card_indexes: tuple[int, ...]
     nodes: int
     precision: str
     dtype: str
@@ -84,6 +86,7 @@ class Plan(Value, frozen=True, kw_only=True):
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int
+    max_input_tokens: int | None
     utilization: float
     eager: bool
     memory: Memory
@@ -105,6 +108,8 @@ class Plan(Value, frozen=True, kw_only=True):
     budget_mib: int
     command: tuple[str, ...]
     engine_args: tuple[str, ...]
+    config_files: tuple[str, ...]
+    groups: tuple[str, ...]
     environment: dict[str, str]
     evidence: Evidence
     warnings: tuple[str, ...]
@@ -133,21 +138,33 @@ class Recipe(Value, frozen=True, kw_only=True):
 
 
 class DeviceRequest(Value, frozen=True, kw_only=True):
-    """Cards by index through the runtime's own request (Docker --gpus) or CDI names (Podman)."""
+    """Cards by index through the runtime's own request (Docker --gpus), or by CDI names (Podman, `by_cdi`)."""
 
     driver: str
     cdi: str | None
     indexes: tuple[int, ...]
+    by_cdi: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The cards' CDI names."""
+        return tuple(f"{self.cdi}={i}" for i in self.indexes)
 
 
 class Reach(Value, frozen=True, kw_only=True):
-    """How clients reach an appliance. `keys` and `tls_*` are files of the host; their folders are mounted read-only."""
+    """How clients reach an appliance, and what only its host knows.
+
+    `keys` and `tls_*` are files of the host; their folders are mounted read-only. `device_gids`: the groups that
+    own the cards' nodes there. `cdi`: cards by their CDI names, for a Docker that has no driver of their vendor.
+    """
 
     address: str = "127.0.0.1"
     keys: str
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_gid: int | None = None
+    device_gids: tuple[int, ...] = ()
+    cdi: bool = False
     cors: str | None = None
     console: Literal["open", "key", "off"] = "key"
     key_rate: int = 100

@@ -33,7 +33,7 @@ class Weighing(NamedTuple):
         weights = memory.weights_bytes(shape, split, stage, precision.dtype, precision.online) / GIB
         weights *= self.files_share
         low, high = memory.overhead_gib(shape, split, stage, self.load, self.overhead)
-        visible = self.profile.card.visible_gib
+        visible = self.profile.card.memory_gib
         budget = self.utilization * visible
         return RankMemory(
             rank=rank,

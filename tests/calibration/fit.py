@@ -71,7 +71,7 @@ def read_row(row: Mapping[str, Any], catalog: Catalog) -> Row:
     family = catalog.engine(row["engine"]).families[row["family"]]
     precision = choose_precision(order, profile.card, family, model.shape)
     split = Split(order.tensor_parallel or 1, order.pipeline_parallel or 1)
-    batch = max((b for b in family.batching if b.from_visible_gib <= profile.card.visible_gib), key=_from)
+    batch = max((b for b in family.batching if b.from_visible_gib <= profile.card.memory_gib), key=_from)
     tokens, sequences = order.batched_tokens or batch.max_num_batched_tokens, order.sequences or batch.max_num_seqs
     stages = range(split.pipeline_parallel)
     weights = [memory.weights_bytes(model.shape, split, s, precision.dtype, precision.online) / GIB for s in stages]
@@ -79,7 +79,7 @@ def read_row(row: Mapping[str, Any], catalog: Catalog) -> Row:
         id=row["id"],
         family=row["family"],
         version=row["engine_version"],
-        budget_gib=(order.utilization or family.utilization) * row.get("visible_gib", profile.card.visible_gib),
+        budget_gib=(order.utilization or family.utilization) * row.get("visible_gib", profile.card.memory_gib),
         weights_gib=max(weights),
         rates=tuple(memory.kv_bytes_per_token(model.shape, split, s, precision.kv_bytes) for s in stages),
         shape=model.shape,

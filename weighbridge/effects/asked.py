@@ -138,7 +138,11 @@ class Asked:
 
     @cached_property
     def reach(self) -> Reach:
-        return read_reach(self.flags, keys=str(self.keyring.file), tls=self._tls())
+        from weighbridge.effects.probe import device_gids
+
+        access = self.catalog.profile(self.plan.profile).family.container
+        gids = device_gids(access.devices)
+        return read_reach(self.flags, keys=str(self.keyring.file), tls=self._tls(), gids=gids)
 
     def _tls(self) -> tuple[str, str, int | None] | None:
         from weighbridge.effects.tls import check_pair

@@ -6,6 +6,8 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import HostError, Unsupported
@@ -70,6 +72,17 @@ def _ask(command: tuple[str, ...]) -> tuple[list[str], str | None]:
 def _lines(command: tuple[str, ...]) -> list[str]:
     """Lines that a probe printed; none when it is missing, fails or hangs."""
     return _ask(command)[0]
+
+
+def device_gids(devices: Sequence[str]) -> tuple[int, ...]:
+    """The groups that own these nodes here, but root's; a folder stands for the nodes in it. None here: none."""
+    found = set()
+    for name in devices:
+        path = Path(name.replace("{index}", "0"))
+        for node in [*path.glob("*")] if path.is_dir() else [path]:
+            if node.is_char_device():
+                found.add(node.stat().st_gid)
+    return tuple(sorted(found - {0}))
 
 
 def check_port(address: str, port: int) -> None:

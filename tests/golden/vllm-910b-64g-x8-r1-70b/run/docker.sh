@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=21b7c4da48dbf86aa77e38ee1f5b083b71eb1e884209a420e551017493831204 \
+  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=a67fdc8155ba2475e92c90403004dec21abaf8e9fe57cd8c8c752ed6d4436a2e \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-21b7c4da48db
+  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=d641669b633536dbe4019180762da6c4bddc39e11235b487ae08f78c78ad1634 \
+  --label io.weighbridge.plan=3605f72eaddf0ebcea3f96972d72867db989b2710d509df18615b5ef18e1cfcb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=0a5556d694cd11805576283a05bb4f9ab16cf14a8987cd111391b80cc51756c9 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-d641669b6335
+  --label io.weighbridge.spec=0864162af764ed731c5756e6d4975bf826b0a5290843dd849b84f098033274f7 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-3605f72eaddf

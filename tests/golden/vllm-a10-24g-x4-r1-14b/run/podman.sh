@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=ee4e689117177bc8d3d353ee41219b8876b2e34893799276542150ed0f12a682 \
+  --label io.weighbridge.plan=4bcb13c2b4ad962b84fdb0c5ec765faa371c823139f9438c97ce5e23b109453f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=af02135a302dad7cb20dab8fb8545c99d42d6d9816661ce060c242c5dae015d2 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-ee4e68911717
+  --label io.weighbridge.spec=f44750f20090be107fceaf0df35f0a0fee28c92925174340bfe85a61ff297fc0 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-4bcb13c2b4ad

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=b98478ec7bc7bb84587af76b04d6b50371f4c0458b25a8ba01d200622510acde \
+  --label io.weighbridge.plan=24c384805d4d4b5ace561cb47d0c9faddfec3b874f9741221496164c36357eee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=9337e069fb5f4d8d0bd58f9a8cf3b615d8d3a8fb319994aac8ffa0e6369f9166 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-b98478ec7bc7
+  --label io.weighbridge.spec=f108625472f88077e8026976b6d1b2a91148e7e565ea0b0ece1a7528a5fbb75d \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-24c384805d4d

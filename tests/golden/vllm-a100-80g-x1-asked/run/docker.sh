@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=e921f2a407d373f92bcc511c9eb412f1cb474fa1363cb7dc8a4405d38ef3724b \
+  --label io.weighbridge.plan=bd833a4fb60be9ec2db553e7be4de85ad3a8c4f066a991c8602c2dfb69148817 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=e17366c7ee41fa0b1bc1432382a710d81973957c07a435c691d5cfa797b76113 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-e921f2a407d3
+  --label io.weighbridge.spec=4f6ef61a709b66748f5753d8dd1ad80c627f2a698ca75e58064cacb28df3e421 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bd833a4fb60b

@@ -53,6 +53,10 @@ while read -r free driver; do
   [ "${driver%%.*}" -ge 580 ] ||
     refuse driver "the driver is $driver, this image needs 580" "install driver 580 or newer on the host"
 done <<<"$cards"
+# A slice of a card takes no part in work that is divided: its vendor allows no copies between slices.
+if nvidia-smi -L 2>/dev/null | grep -q '^ *MIG '; then
+  refuse mig "a card is cut into MIG slices, and the plan divides the model over 4 cards" "switch MIG off on the host: nvidia-smi -mig 0; or plan for one card"
+fi
 
 say 'starting vllm 0.26.0 with deepseek-r1-distill-llama-70b'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5b8e1076850a75ff9c2745ce1f313754b40d94d5e875acca2af1595779d88a16 \
+  --label io.weighbridge.plan=5520aebad73a1a05f7459fa160d4fba530e49720d29ce950c44a42fe24ba2684 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=5ef3f3616844639bc7f242fd69803ce09137121dd6832c3e14739aae0ac1b46f \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5b8e1076850a
+  --label io.weighbridge.spec=00ecabd555c111bbd7cf3479882b399801dac655c959fae54d93893f49767a03 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5520aebad73a

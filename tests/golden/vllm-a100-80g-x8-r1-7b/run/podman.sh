@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=84042ea482a593c10c77575c748384df7e6dbd2b0eb7ba06a4c6a1951a22821f \
+  --label io.weighbridge.plan=33bc7aa05ff224a4c05add2ce511b59acfe3a0938d8eaac71fbc63ae635d08da \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=e8737e898d9ac37a5be28900ccc6b25ce1d8976d54b39133645ea0fc4f0dde9a \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-84042ea482a5
+  --label io.weighbridge.spec=f1005a504c78b634b53f899b8c58c3890a7fd08dd217e8bc6894c6e61cf93ddb \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-33bc7aa05ff2

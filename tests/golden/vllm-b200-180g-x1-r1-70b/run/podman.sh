@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8a55d7b1a8cbfed6ff25c03eb7a4984193deb473472498c86b849ef4da35d0aa \
+  --label io.weighbridge.plan=fb077604bbd12222949387186c0a119eb46fbdbf7e93f463cae3f79c7623390b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=c1aab5ce6d3de2b283f715d736d6204a69c99deb2a93404de4f721e62e32c929 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-8a55d7b1a8cb
+  --label io.weighbridge.spec=35d0b140192330eaf46b999a7fcd661c9aad62b75a8d96aad28e7aa7cf48cb51 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-fb077604bbd1

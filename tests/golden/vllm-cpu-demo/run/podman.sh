@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=db08342caa1c9892c33215f699b551b92a9f29fcd91a68fee83498863a6d6744 \
+  --label io.weighbridge.plan=a0f4ba57dd61929e3706b1908947aedfd518cb6cd31d258464be9afec738a3c5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=49a32b04a335a413d80ccbb5eae231f6bad28b8c45748ce085d7fa7a56f6474e \
-  weighbridge/vllm:cpu-weighbridge-demo-db08342caa1c
+  --label io.weighbridge.spec=5f2405f0ce65660ccdfe7c0a4cea61f11c789cfe658a45820393508a4416a3e7 \
+  weighbridge/vllm:cpu-weighbridge-demo-a0f4ba57dd61

@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=a2accd477bc702e19fb864193ed5f35395d1572f6109a8c185e1ce013f73649e \
+  --label io.weighbridge.plan=3e0e4099b283e17bff2a2d259ae7267f94693c47746af5baef85cf0d88ed2bdc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=47888596e3642705cba91d0ca2aa7a2490ab0f036260b0f770dfc242b5e9a2cb \
-  weighbridge/vllm:cpu-it-s-a-model-id-a2accd477bc7
+  --label io.weighbridge.spec=9745de3848479af581e2eddb914adb9183b92dc12a985a3bb738f0a9c2af9ee0 \
+  weighbridge/vllm:cpu-it-s-a-model-id-3e0e4099b283

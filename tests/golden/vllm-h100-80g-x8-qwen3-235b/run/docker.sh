@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=60c808d1052a5cf620de160a1235fe06f45c8649f48a09ca1bba12af05af6ffb \
+  --label io.weighbridge.plan=c9342968b9cb15a202c42357a23e3b7a2663fb488c988ea5498455b6e7310a94 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=21a4983e917dabcadb1cd11ba97d3468d8d440c5d2ea494bfa7bc8a2f12dff75 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-60c808d1052a
+  --label io.weighbridge.spec=5994622f8c55b645a3a430975420981ebd8a59fac9768dc6242c2e5889e452f2 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c9342968b9cb

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=1a99853c49731a5d8ae5fb27cbf1bdef47e5d4245d1ee2aeb35e8e6bff882a59 \
+  --label io.weighbridge.plan=df13ff4622c6c3f75fa9e57b106e608f06c75a18d4c92351a8203649da1aac43 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=eaaa14d7c725967955b263f00e85bfa9fe48fb9a1592e3dfda1a6f309e0eb467 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-1a99853c4973
+  --label io.weighbridge.spec=7ee95482ad0a27f2c6ee80c35acd5a91eb5ec46931030f4a1cf3bcc365620dfd \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-df13ff4622c6

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=9cf5a643d3022fa212de5b5ceaa3693a89b4b8639458d520cb67fac344835e46 \
+  --label io.weighbridge.plan=c408df2d47df9f044bcc5f5e48c8575305c73477b38a39582cc417e0259445b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=73a410e5b491ff93c911dd650c13d745f949384d33f9abea3cb0ddab4f647fea \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-9cf5a643d302
+  --label io.weighbridge.spec=206c0055d916b2fd50bccdf611a68b4e6601aab1b26d9d347b7e0ec3dd021fec \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-c408df2d47df

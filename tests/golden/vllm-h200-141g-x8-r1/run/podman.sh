@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=2f296a5cd91048457fc7b650de15352e221cca13df85097fbc4e8d8da5db1b4b \
+  --label io.weighbridge.plan=c0faf5f4acdf90ae1e063da15f1327a8de96e8205ec540fe3526893551144db4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=185ff88ef7522bcd87fd0b5188ea53a13f134069092897f2b79fc19404433068 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-2f296a5cd910
+  --label io.weighbridge.spec=9af6feb85048b70a3e4841ba9611f9c294ce84a47c83aa45c142f5381c721b48 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-c0faf5f4acdf

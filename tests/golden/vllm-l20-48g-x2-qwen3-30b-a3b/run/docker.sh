@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=b5d1573c648c52aae21b5b877f0efe969704e3ce13759f4c68fd1eb95927d4e9 \
+  --label io.weighbridge.plan=852ac1ff40a5f5cb23566ff152e0b8ca7024db0f7de8025c94d7861f43e97539 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ad437cbce487d7f39b8f9b310faa4c4d06c61549512d4b38b1a83463c8d951fa \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-b5d1573c648c
+  --label io.weighbridge.spec=ae9d6bf1db98161dd1702e9497aebe42b3db91cbc526c4988283a5a3cb53d6c7 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-852ac1ff40a5

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=e8fe1bda051f9ff2ae487111859b23929689444eb246f1cee59c93c3d11546b8 \
+  --label io.weighbridge.plan=e57629d63bbc084d1e81bba38f10efbca177a789a80ffa0dca24168debcee8ed \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=efc9e600bc985aaf8d56b361c87cf9f06f7aa85976c9032f24c27f11127b2ac1 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e8fe1bda051f
+  --label io.weighbridge.spec=b454c4ac0c125f99b4c68fcbbb4bf92af1b907c2b93e164a13204b6cb58f6b8b \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e57629d63bbc

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ba44eb007518087197ed41f8d1538276f02bc8c16ce022021ed498bd1c005146 \
+  --label io.weighbridge.plan=f7b99a5bcc9e4ccee729f4ef88260fb7e948b0b4fa73884aa978e456dfe3ecef \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=840ef1c341d9abf728ac0e88ec35d6b5cc754ec03fd4ddfb58aad0e021e43ec4 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-ba44eb007518
+  --label io.weighbridge.spec=0269de579cf047cd566e8a89d053149a412c41f9363c90e7c3205c83c89d7e8f \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f7b99a5bcc9e

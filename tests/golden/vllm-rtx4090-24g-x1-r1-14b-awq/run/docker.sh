@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=0812ba017dd060dcb174fd6e7c91388893b898af924b813a2ba6dc71fffc1868 \
+  --label io.weighbridge.plan=e6d7156666046bf828549e95107e1e4606e34e6706caa7a4a2dd1518215c10b0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=90c0858cb100198a2982f41bea9fd2853ba7ef8a9706b7b83b58593f24b0f98f \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-0812ba017dd0
+  --label io.weighbridge.spec=e9dd70c9f01ef16eda323427ed4103cc5514ce3c296a8047c734223024190782 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e6d715666604

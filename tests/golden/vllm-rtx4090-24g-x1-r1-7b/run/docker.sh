@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=74aab7511b095fba027fb495de7a363750cbd7bcdc2ddb6d18199ee0a15e2cd3 \
+  --label io.weighbridge.plan=36a116cc7a792b71f1f4a4156b8f38f0b9b616eed02428766b9c0446b8b6eabf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=ca4018a5040b9967592d188c69edd138a6bbeba7c1d7aa40698d43cbc3956381 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-74aab7511b09
+  --label io.weighbridge.spec=7d4d548eb3b1018571aa4d3015e2099c9280ff17b6840c1d4e48c665305658f9 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-36a116cc7a79

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=f3ca1e2aa7376e4c385549c3647e559758de5b64148d19bf8a812136199da610 \
+  --label io.weighbridge.plan=3bbc57e86322103805d2ea0752f976ad02ae3dd462d6ba2287d44034d0fd501f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=f9271a1437bbcaf84a77987f2b599f10000c37653f163360b96822ba588fc781 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f3ca1e2aa737
+  --label io.weighbridge.spec=736e8f2471b6a362d69b7b983bfaf4fc1510bfadaf39189209a8168602174d0f \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3bbc57e86322

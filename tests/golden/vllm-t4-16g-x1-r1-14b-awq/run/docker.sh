@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=4918b03bf6d2e97bb3d306aedda6a3febcbde9c3cebc72a9abae4d3141a781bd \
+  --label io.weighbridge.plan=dc3367069eaa657cfaad2a3972719ab5ddd432dc8b31dbee393baaa71e2b4b34 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=4b595717cecbe505cb0313fda8f4f32352609386cf4891f0f4a7864936951f8e \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-4918b03bf6d2
+  --label io.weighbridge.spec=dca64017b2ed7b73c2231fa26028ff7f1b280e4d9d43a8597bbcb5b38988e9cb \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-dc3367069eaa

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=cdc8bd64e0d8f6428293b04f10961ffa12e661ec02d89c4f8e07ddb99c227175 \
+  --label io.weighbridge.plan=81ad474d2981a5775d689bccaf00268eac0da3e87b97c02229e6e6e9725c0f2d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=b6e3f5d0682fb7f394c52ee2343bac5dcb9ad89aaf2112c69af6d98773619f27 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-cdc8bd64e0d8
+  --label io.weighbridge.spec=6c03b03da11643785f0c48d3079b4dbd1b7e639d2ef34ae1b4bed49b8dbcef4c \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-81ad474d2981

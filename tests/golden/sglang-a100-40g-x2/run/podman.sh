@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-qwen-14b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 4096m \
+  --device nvidia.com/gpu=0 --device nvidia.com/gpu=1 \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
+  --label io.weighbridge.plan=0873519771eec834cf2337a4b8f4a26bd3b584bae43543ece306fa5129e62987 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=a100-40g-x2 \
+  --label io.weighbridge.spec=4b77041a43e24bd2ba74b081013b3b8c8a54634ae7a937c10c11c84d79e43528 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0873519771ee

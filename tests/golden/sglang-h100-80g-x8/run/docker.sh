@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-qwen3-235b-a22b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 16384m \
+  --gpus '"device=0,1,2,3,4,5,6,7"' \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=qwen3-235b-a22b \
+  --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
+  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=h100-80g-x8 \
+  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771

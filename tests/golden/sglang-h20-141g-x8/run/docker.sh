@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-v3 \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 16384m \
+  --gpus '"device=0,1,2,3,4,5,6,7"' \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-v3 \
+  --label io.weighbridge.name=weighbridge-deepseek-v3 \
+  --label io.weighbridge.plan=eb2eea93dbc0574033206fe5b1aa74538586a88aa0d70f355a9a6319951cc24a \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=h20-141g-x8 \
+  --label io.weighbridge.spec=d08af5c5d7910a5a20cb6a030413039cf8a42fc2a546ca7fa61f4274bd6228e0 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-eb2eea93dbc0

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-qwen3-30b-a3b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 4096m \
+  --device nvidia.com/gpu=0 --device nvidia.com/gpu=1 \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=qwen3-30b-a3b \
+  --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
+  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=l20-48g-x2 \
+  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa

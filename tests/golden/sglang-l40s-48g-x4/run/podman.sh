@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-llama-70b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 8192m \
+  --device nvidia.com/gpu=0 --device nvidia.com/gpu=1 --device nvidia.com/gpu=2 --device nvidia.com/gpu=3 \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.plan=c02c88163cf9d495c75e2bd0aff1a40b9b80fb9706dc882d5e493729664f543d \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=l40s-48g-x4 \
+  --label io.weighbridge.spec=004edf6487095a98e73f6c80bc574c44ecb04d1abe78190287538528a40a70e7 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c02c88163cf9

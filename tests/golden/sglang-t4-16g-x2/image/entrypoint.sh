@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Rendered by Weighbridge from images/sglang/entrypoint.sh.j2 and a plan: change those, not this.
+set -euo pipefail
+
+# A failed check: its id, what was found, what to type. 78 is the exit code for a wrong configuration.
+refuse() {
+  printf 'weighbridge: check %s failed: %s\n  %s\n' "$1" "$2" "$3" >&2
+  exit 78
+}
+
+say() {
+  printf 'weighbridge: %s\n' "$1" >&2
+}
+
+export FLASHINFER_WORKSPACE_BASE=/var/cache/weighbridge/flashinfer
+export GLOO_SOCKET_IFNAME=lo
+export HF_HUB_OFFLINE=1
+export HOME=/tmp/home
+export LOGNAME=engine
+export NCCL_P2P_DISABLE=1
+export NCCL_SOCKET_IFNAME=lo
+export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
+export TRANSFORMERS_OFFLINE=1
+export TRITON_CACHE_DIR=/var/cache/weighbridge/triton
+export USER=engine
+export XDG_CACHE_HOME=/var/cache/weighbridge
+mkdir -p "$HOME"
+
+model=/models/deepseek-r1-distill-qwen-7b
+[ -r "$model/config.json" ] ||
+  refuse weights "no readable $model/config.json" "mount the model's folder there, readable for uid $(id -u)"
+[ -n "$(find "$model/" -maxdepth 1 -name '*.safetensors' -print -quit)" ] ||
+  refuse weights "no .safetensors file in $model" "fetch the weights again; a git clone may hold LFS pointers only"
+python3 /opt/weighbridge/checks.py weights "$model"
+
+shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
+[ "$shm_mib" -ge 4096 ] ||
+  refuse shm "/dev/shm has $shm_mib MiB, the plan has 4096" "start with --shm-size 4096m"
+
+# One row a card: its free memory in MiB, and the driver's major version. Only whole numbers are compared.
+cards=$(nvidia-smi --query-gpu=memory.free,driver_version --format=csv,noheader,nounits 2>/dev/null | tr -d ',' || true)
+seen=$(printf '%s' "$cards" | grep -c . || true)
+[ "$seen" -eq 2 ] ||
+  refuse cards "$seen cards are visible, the plan has 2" "start with the --gpus of: invoke run --print docker"
+while read -r free driver; do
+  case $free in *[!0-9]* | "") continue ;; esac
+  [ "$free" -ge 12375 ] ||
+    refuse memory "a card has $free MiB free, the plan uses 12375" "see who uses it: nvidia-smi; or plan for less: --utilization"
+  [ "${driver%%.*}" -ge 580 ] ||
+    refuse driver "the driver is $driver, this image needs 580" "install driver 580 or newer on the host"
+done <<<"$cards"
+# A slice of a card takes no part in work that is divided: its vendor allows no copies between slices.
+if nvidia-smi -L 2>/dev/null | grep -q '^ *MIG '; then
+  refuse mig "a card is cut into MIG slices, and the plan divides the model over 2 cards" "switch MIG off on the host: nvidia-smi -mig 0; or plan for one card"
+fi
+
+say 'starting sglang 0.5.23 with deepseek-r1-distill-qwen-7b'
+# "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
+exec python3 -m sglang.launch_server --model-path /models/deepseek-r1-distill-qwen-7b \
+  --served-model-name deepseek-r1-distill-qwen-7b \
+  --host 127.0.0.1 \
+  --port 30000 \
+  --dtype float16 \
+  --kv-cache-dtype auto \
+  --tp-size 1 \
+  --pp-size 2 \
+  --dp-size 1 \
+  --context-length 101888 \
+  --max-running-requests 128 \
+  --chunked-prefill-size 2048 \
+  --mem-fraction-static 0.83 \
+  --reasoning-parser deepseek-r1 \
+  --enable-metrics \
+  "$@"

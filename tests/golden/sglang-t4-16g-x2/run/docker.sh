@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-qwen-7b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 4096m \
+  --gpus '"device=0,1"' \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
+  --label io.weighbridge.plan=f0fca9c35cd2cbfb9466a2d84d06005208ed5d0362025f190f33f6a26d9b8561 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=t4-16g-x2 \
+  --label io.weighbridge.spec=7c77ac67058c3bf80045683e3bf14347f50a1d7063e17eedbaa4b974d5543cc9 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f0fca9c35cd2

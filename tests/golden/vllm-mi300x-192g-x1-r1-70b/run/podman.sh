@@ -1,0 +1,33 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+podman run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-llama-70b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 1024m \
+  --device /dev/kfd \
+  --device /dev/dri \
+  --group-add video \
+  --group-add render \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env ROCR_VISIBLE_DEVICES=0 \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=mi300x-192g-x1 \
+  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1 \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 16384m \
+  --device /dev/kfd \
+  --device /dev/dri \
+  --group-add video \
+  --group-add render \
+  --ulimit memlock=-1 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
+  --env ROCR_VISIBLE_DEVICES=0,1,2,3,4,5,6,7 \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1 \
+  --label io.weighbridge.name=weighbridge-deepseek-r1 \
+  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=mi300x-192g-x8 \
+  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627

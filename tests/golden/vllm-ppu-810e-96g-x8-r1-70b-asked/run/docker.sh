@@ -1,0 +1,42 @@
+#!/bin/sh
+# Rendered by Weighbridge from a plan: change the plan, not this.
+docker run \
+  --detach \
+  --name weighbridge-deepseek-r1-distill-llama-70b \
+  --user 10001:0 \
+  --read-only \
+  --cap-drop ALL \
+  --security-opt no-new-privileges \
+  --pids-limit 4096 \
+  --restart on-failure:3 \
+  --stop-timeout 30 \
+  --publish 127.0.0.1:8000:8000 \
+  --shm-size 16384m \
+  --device /dev/alixpu \
+  --device /dev/alixpu_ctl \
+  --device /dev/alixpu_ppu0 \
+  --device /dev/alixpu_ppu1 \
+  --device /dev/alixpu_ppu2 \
+  --device /dev/alixpu_ppu3 \
+  --device /dev/alixpu_ppu4 \
+  --device /dev/alixpu_ppu5 \
+  --device /dev/alixpu_ppu6 \
+  --device /dev/alixpu_ppu7 \
+  --ulimit memlock=-1 \
+  --ulimit stack=67108864 \
+  --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
+  --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=bind,source=/usr/local/PPU_SDK,target=/usr/local/PPU_SDK,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
+  --env LD_LIBRARY_PATH=/usr/local/PPU_SDK/CUDA_SDK/lib64:/usr/local/PPU_SDK/lib \
+  --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
+  --label io.weighbridge.address=127.0.0.1 \
+  --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
+  --label io.weighbridge.plan=d65ac63e3de7f3079c0714f84fb3c5ed33dbe62a7b35f74f8ab8b57893037d34 \
+  --label io.weighbridge.port=8000 \
+  --label io.weighbridge.profile=ppu-810e-96g-x8 \
+  --label io.weighbridge.spec=3d85972a4a7c1ef9b0ca825deff5e00b15317cb0ddcb70519aa1b35e6f67daf1 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-d65ac63e3de7

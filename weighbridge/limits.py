@@ -1,0 +1,70 @@
+"""What a card's vendor does not publish, an engine does not do, and a host must have at least."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weighbridge.engines import Engine, EngineFamily
+from weighbridge.errors import BadValue, NotPublic
+from weighbridge.facts import Model, Profile
+from weighbridge.memory import Load
+from weighbridge.types import Order
+
+_MOST_GIB = 4096
+
+
+def with_memory(order: Order, profile: Profile) -> Profile:
+    """The profile, with the memory that was asked for where none is public. Raises NotPublic, BadValue."""
+    known, asked = profile.card.visible_gib, order.visible_gib
+    if asked is None and known is None:
+        raise NotPublic(
+            f"{profile.card.title}: how much memory it shows is not public, so no plan can promise anything",
+            "read the total that an engine prints on it, and plan with that: --visible-gib GIB",
+        )
+    if asked is None:
+        return profile
+    if known is not None:
+        raise BadValue(
+            f"--visible-gib {asked:g}: {profile.card.title} is known to show {known:g} GiB", "leave --visible-gib out"
+        )
+    if not 1 <= asked <= _MOST_GIB:
+        raise BadValue(f"--visible-gib {asked:g} is no card's memory", "in GiB, as the engine prints it")
+    card = msgspec.structs.replace(profile.card, visible_gib=asked, visible_basis="asked")
+    return msgspec.structs.replace(profile, card=card)
+
+
+def parser(engine: Engine, name: str | None) -> str | None:
+    """A model's parser under the engine's own name; None where the engine has none for it."""
+    return name if engine.parser_names is None or name is None else engine.parser_names.get(name)
+
+
+def warnings(order: Order, engine: Engine, family: EngineFamily, model: Model, load: Load) -> tuple[str, ...]:
+    """What this engine does not do, or nobody knows."""
+    found = []
+    if family.whole_prompts:
+        found.append(f"prompts of up to {load.batched_tokens} tokens: the engine computes each in one batch")
+    for what, name in (("reasoning", model.parsers.reasoning), ("tool calls", model.parsers.tool_call)):
+        if name and parser(engine, name) is None:
+            found.append(f"{what} stay in the text: this engine has no parser {name}")
+    if order.visible_gib is not None:
+        asked = f"{order.visible_gib:g} GiB a card is what was asked, not a public figure"
+        found.append(f"{asked}: no number of KV cache tokens is promised")
+    return tuple(found)
+
+
+def without_peers(profile: Profile, cards: int) -> bool:
+    """Whether `cards` of one machine must copy through the host."""
+    return cards > 1 and not profile.card.interconnect.peer_to_peer
+
+
+def floors_because(profile: Profile, decided: dict[str, Any]) -> tuple[str, ...]:
+    """What the host must have at least, and what is switched off for the way its cards are linked."""
+    found, link = [], profile.card.interconnect
+    able = f"; compute capability {profile.card.compute_capability:g}" if profile.card.compute_capability else ""
+    if decided["min_driver"]:
+        found.append(f"driver {decided['min_driver']} or newer on the host: the image's libraries need it{able}")
+    if without_peers(profile, decided["cards_per_node"]):
+        found.append(f"copies from card to card go through the host: {link.kind} without peer-to-peer")
+    return tuple(found)
