@@ -3,7 +3,8 @@
 from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
-from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
+from weighbridge.verbs.serve import build, clean, logs, render, run, status, stop
+from weighbridge.verbs.smoke import smoke
 
 __all__ = [
     "build",

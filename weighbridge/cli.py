@@ -93,7 +93,7 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
         call.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *given])  # type: ignore[attr-defined]
-        help_ = {n.replace("_", "-"): words for n, (_, words) in flags.items()}
+        help_ = {n.strip("_").replace("_", "-"): words for n, (_, words) in flags.items()}
         return task(auto_shortflags=False, positional=positional, help=help_)(call)
 
     return wrap
@@ -115,7 +115,7 @@ def refuse_empty(values: dict[str, Any]) -> None:
 
     for name, value in values.items():
         if value == "":
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + name.strip("_").replace("_", "-")
             raise BadValue(f"{flag} is empty", f"give it a value, or leave {flag} out")
 
 
