@@ -64,6 +64,7 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     from weighbridge.smoke import read_contract, read_level
 
     level, minutes = read_level(values["level"]), read_positive("--soak", values["soak"]) if values["soak"] else 0
+    patience = read_positive("--answer-seconds", values["answer_seconds"]) if values["answer_seconds"] else 0
     if (values["model"] or values["engine"]) and not values["url"]:
         raise BadValue("--model and --engine are for --url", "an appliance of this host says itself what it is")
     catalog = asked(values).catalog
@@ -73,9 +74,8 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     given = Given(files["key_file"], files["tls_cert"], files["metrics_key_file"], values["model"])
     target = target_of(values["name"], values["url"], catalog, given)
     contract = read_contract(catalog, dict(target.about).get("engine") or values["engine"] or own)
-    if values["answer_seconds"]:
-        seconds = read_positive("--answer-seconds", values["answer_seconds"])
-        contract = msgspec.structs.replace(contract, answer_seconds=seconds)
+    if patience:
+        contract = msgspec.structs.replace(contract, answer_seconds=patience)
     return ask(target, contract, level=level, minutes=minutes, say=say)
 
 

@@ -14,7 +14,6 @@ _SPREAD_SHARE = 0.5  # of the whole time, chunks must come over at least so much
 _CLUMP_SHARE = 0.25  # of the chunks, at least so many must come by themselves
 _NEAR_SHARE = 0.9  # of the goal, a long prompt must have at least so much
 _SPARE_TOKENS = 16
-_SEEN_SECONDS = 5.0
 
 
 def _endless(session: Session, question: Question, ask: str, **more: Any) -> dict[str, Any]:
@@ -93,7 +92,7 @@ def cancel(session: Session, question: Question) -> str:
     with session.open_stream(question, body) as events:
         for _ in zip(range(3), events, strict=False):
             pass
-        during, _ = session.figure_until(metric, lambda value: value > before, _SEEN_SECONDS)
+        during, _ = session.figure_until(metric, lambda value: value > before, question.seconds)
         expect(during > before, f"{metric} stays {during:g} while a request runs")
     after, took = session.figure_until(metric, lambda value: value <= before, question.seconds)
     expect(after <= before, f"{metric} is still {after:g}, {took:.1f} s after the client hung up; {before:g} before")
