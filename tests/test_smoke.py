@@ -129,7 +129,7 @@ WRONG: list[tuple[str, Callable[[Behaviour], None], str]] = [
     ("long-prompt", broken(counted=0), "usage counts no prompt tokens"),
     ("burst", taken, "4 were asked at a time, 1 ran"),
     ("cancel", broken(frees_slots=False), "running is still 1"),
-    ("cancel", broken(shows_running=False), "running stays 0 while a request runs"),
+    ("cancel", broken(shows_running=False), "running stays 0 while a stream is read"),
     ("prefix-cache", broken(caches=False), "hits_total did not grow"),
     ("no-key", broken(statuses={401: 200}), "answers 200, not 401"),
     ("no-key", broken(code="denied"), "error.code is 'denied', not 'invalid_api_key'"),

@@ -54,7 +54,7 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{
-      proxy_pass {url}; proxy_http_version 1.1; proxy_buffering {buffering}; proxy_buffer_size 256k;
+      proxy_pass {url}; proxy_http_version 1.0; proxy_buffering on; proxy_buffer_size 256k;
       proxy_buffers 8 256k; proxy_busy_buffers_size 512k; proxy_ignore_client_abort on;
     }}
   }}
@@ -144,7 +144,7 @@ def buffering(served: Served, tmp_path: Path) -> Iterator[str]:
     port = free_port("127.0.0.1")
     conf = tmp_path / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
-    text = BUFFERING.format(folder=tmp_path, port=port, url=served.url, buffering="on")
+    text = BUFFERING.format(folder=tmp_path, port=port, url=served.url)
     conf.write_text(user + text, encoding="utf-8")
     with subprocess.Popen([nginx, "-e", "stderr", "-c", str(conf)]) as process:
         wait_for(f"http://127.0.0.1:{port}", 10)
@@ -168,7 +168,7 @@ def test_a_buffering_proxy_is_noticed(target: Target, contract: Contract, buffer
     found = failed(asked(target._replace(url=buffering), contract, "chat", "stream", "unbuffered", "cancel"))
     assert found.keys() == {"unbuffered", "cancel"}
     assert "holds the stream back" in found["unbuffered"]
-    assert "after the client hung up" in found["cancel"]
+    assert "vllm:num_requests_running" in found["cancel"]
 
 
 @pytest.fixture(scope="module")
@@ -198,14 +198,14 @@ def test_an_engine_that_was_started_wrongly_is_noticed(target: Target, contract:
     assert "no reasoning field" in details["reasoning"]
     assert "--enable-auto-tool-choice" in details["tool-call"]
     assert "answers 400" in details["long-prompt"]
-    assert "16 were asked at a time, 2 ran at a time" in details["burst"]
+    assert re.search("16 were asked at a time, [2-6] ran at a time, planned 16", details["burst"])
     assert "did not grow" in details["prefix-cache"]
     gateway = {"closed", "no-key", "wrong-key", "key-for-metrics", "no-such-path", "large-body", "closed-paths"}
     assert gateway <= details.keys()
     assert "POST /tokenize answers 200" in details["closed-paths"]
-    assert {"health", "chat", "stream", "completions", "unicode", "json-schema", "cancel"} <= {
-        n for n, c in found.items() if c.ok
-    }
+    assert {"json-object", "json-schema", "cancel"} <= details.keys(), "thoughts in the answer, a shorter context"
+    right = {n for n, c in found.items() if c.ok}
+    assert {"health", "chat", "stream", "completions", "unicode", "deterministic", "unbuffered"} <= right
 
 
 def test_a_dead_engine_behind_a_healthy_port_is_noticed(target: Target, contract: Contract, wrong: str) -> None:

@@ -93,7 +93,7 @@ def cancel(session: Session, question: Question) -> str:
         for _ in zip(range(3), events, strict=False):
             pass
         during, _ = session.figure_until(metric, lambda value: value > before, question.seconds)
-        expect(during > before, f"{metric} stays {during:g} while a request runs")
+        expect(during > before, f"{metric} stays {during:g} while a stream is read: it is not shown, or had ended")
     after, took = session.figure_until(metric, lambda value: value <= before, question.seconds)
     expect(after <= before, f"{metric} is still {after:g}, {took:.1f} s after the client hung up; {before:g} before")
     return f"the slot was free {took:.2f} s after the client hung up"
