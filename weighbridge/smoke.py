@@ -41,6 +41,7 @@ class Question(Value, frozen=True, kw_only=True):
     status: int = 200
     code: str | None = None
     requests: int = 1
+    tries: int = 1
     tokens: int = 0
     seconds: float = 0
 
