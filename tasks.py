@@ -6,7 +6,8 @@ from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
 from weighbridge.verbs.prove import bench
-from weighbridge.verbs.serve import build, clean, logs, render, run, smoke, status, stop
+from weighbridge.verbs.serve import build, clean, logs, render, run, status, stop
+from weighbridge.verbs.smoke import smoke
 from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [

@@ -204,6 +204,8 @@ class SmokeFacts(Value, frozen=True, kw_only=True):
     chat: Expectation | None = None
     reasoning: Expectation | None = None
     tool_call: Expectation | None = None
+    completion: Expectation | None = None
+    unicode: Expectation | None = None
 
 
 class Model(Value, frozen=True, kw_only=True):

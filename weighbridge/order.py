@@ -64,6 +64,14 @@ def read_share(flag: str, text: Any) -> float:
         raise BadValue(f"{flag} {text!r} is not a number", f"for example: {flag} 0.9") from None
 
 
+def read_positive(flag: str, text: Any) -> float:
+    """A number above zero, in the flag's own unit."""
+    found = read_share(flag, text)
+    if not 0 < found < _LARGEST:  # nan is neither
+        raise BadValue(f"{flag} {text!r} is not a number above 0", f"for example: {flag} 10")
+    return found
+
+
 def read_port(text: Any) -> int:
     """A TCP port; 0 stands for a free one."""
     port = read_count("--port", text)

@@ -13,6 +13,7 @@ from weighbridge.calibration import About, Row
 from weighbridge.types import Check, Line, Plan, RankMemory, Reconciliation, RunSpec, SmokeReport
 
 _BAR_WIDTH = 48
+MARKS = {True: "ok", False: "FAIL", None: "skip"}
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not even escaped
 
 
@@ -139,11 +140,19 @@ def started_text(started: Any) -> str:
     return "\n".join([*lines, f"prove it: invoke smoke --name {started.name}"])
 
 
+def counted(report: SmokeReport) -> str:
+    """How many checks passed of those that apply, and in what time."""
+    marks = [c.ok for c in report.checks]
+    skipped = f", {marks.count(None)} skipped," if None in marks else ""
+    rounds = f" and {report.rounds} rounds" if report.rounds > 1 else ""
+    passed = f"{marks.count(True)} of {len(marks) - marks.count(None)} checks passed"
+    return f"{passed}{skipped} in {report.seconds:.1f} s{rounds}"
+
+
 def smoke_text(report: SmokeReport) -> str:
     """The checks as a table, and one closing line."""
-    rows = [("ok" if c.ok else "FAIL", c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
-    passed = sum(c.ok for c in report.checks)
-    lines = [table(rows), f"{passed} of {len(report.checks)} checks passed in {report.seconds:.1f} s: {report.url}"]
+    rows = [(MARKS[c.ok], c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
+    lines = [table(rows), f"{counted(report)}: {report.url}"]
     if report.memory is not None:
         lines += ["", reconciliation_text(report.memory)]
     return "\n".join([*lines, "", "ask it yourself:", curl_line(report)] if report.ok else lines)
@@ -182,8 +191,11 @@ def short_words(memory: Reconciliation | None) -> str:
 def smoke_junit(report: SmokeReport, *, tolerated: float | None = None) -> str:
     """The checks as JUnit XML; the memory as properties, and a failure above the `tolerated` missing share."""
     checks = [*report.checks, *_memory_check(report.memory, tolerated)]
-    failed = sum(not c.ok for c in checks)
-    counts = {"tests": str(len(checks)), "failures": str(failed), "time": f"{report.seconds:.3f}"}
+    marks = [c.ok for c in checks]
+    counts = {
+        "tests": str(len(checks)), "failures": str(marks.count(False)), "skipped": str(marks.count(None)),
+        "time": f"{report.seconds:.3f}",
+    }  # fmt: skip
     suite = ElementTree.Element("testsuite", {"name": "weighbridge-smoke", **counts})
     if report.memory is not None:
         properties = ElementTree.SubElement(suite, "properties")
@@ -194,6 +206,7 @@ def smoke_junit(report: SmokeReport, *, tolerated: float | None = None) -> str:
     for check in checks:
         case = ElementTree.SubElement(suite, "testcase", {"name": check.id, "time": f"{check.seconds:.3f}"})
         if not check.ok:
-            ElementTree.SubElement(case, "failure", {"message": _NOT_XML.sub("?", check.detail)})
+            kind = "skipped" if check.ok is None else "failure"
+            ElementTree.SubElement(case, kind, {"message": _NOT_XML.sub("?", check.detail)})
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from weighbridge.engines import Base, Gateway, Tmpfs, Ulimit
 from weighbridge.facts import Evidence, Mount, Value
 
@@ -203,10 +205,10 @@ class RunSpec(Value, frozen=True, kw_only=True):
 
 
 class Check(Value, frozen=True, kw_only=True):
-    """One question put to a running appliance."""
+    """One question put to a running appliance. `ok` is None when it does not apply, and `detail` says why."""
 
     id: str
-    ok: bool
+    ok: bool | None
     seconds: float
     detail: str
 
@@ -233,7 +235,7 @@ class Reconciliation(Value, frozen=True, kw_only=True):
 
 
 class SmokeReport(Value, frozen=True, kw_only=True):
-    """What a running appliance answered."""
+    """What a running appliance answered; `about` says which: engine, version, profile, image."""
 
     url: str
     model: str
@@ -242,7 +244,11 @@ class SmokeReport(Value, frozen=True, kw_only=True):
     memory: Reconciliation | None = None
     key_file: str | None = None
     cert: str | None = None
+    level: str = "quick"
+    rounds: int = 1
+    about: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        return bool(self.checks) and all(c.ok for c in self.checks)
+        """Something was right and nothing was wrong."""
+        return any(c.ok for c in self.checks) and not any(c.ok is False for c in self.checks)

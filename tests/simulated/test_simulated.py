@@ -25,10 +25,11 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance
 from weighbridge.effects import docker as effects_docker
 from weighbridge.effects.asked import Asked
-from weighbridge.effects.chat import smoke
 from weighbridge.effects.docker import Host
-from weighbridge.effects.target import target_of
+from weighbridge.effects.smoke import smoke
+from weighbridge.effects.target import Given, target_of
 from weighbridge.runspec import api_body
+from weighbridge.smoke import read_contract
 from weighbridge.types import Plan, Reach, RunSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="mknod needs root")]
@@ -163,8 +164,9 @@ def test_it_is_built_started_and_answers(
     try:
         started = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, print)
         assert started.ready_seconds
-        report = smoke(target_of(name, None, it.catalog, key_file=it.keyring.own), say=print)
-        assert {c.id: c.detail for c in report.checks if not c.ok} == {}
+        target = target_of(name, None, it.catalog, Given(it.keyring.own))
+        report = smoke(target, read_contract(it.catalog, engine), say=print)
+        assert {c.id: c.detail for c in report.checks if c.ok is False} == {}
         assert {"chat", "stream", "closed"} <= {c.id for c in report.checks}
         inside = client.containers.get(name)
         log = inside.logs().decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from docker.models.containers import Container
@@ -14,22 +15,32 @@ from weighbridge.effects.figures import reconciled
 from weighbridge.effects.keyring import read_secret
 from weighbridge.errors import BadValue, HostError, UnknownName
 from weighbridge.facts import SmokeFacts
+from weighbridge.runspec import LABEL
+from weighbridge.types import Plan
 
 
-def target_of(
-    name: str | None, url: str | None, catalog: Catalog, *, key_file: Path | None = None, cert: Path | None = None
-) -> Target:
+class Given(NamedTuple):
+    """What the flags say of who is asked: files of this host, and what is known of a server at an address."""
+
+    key_file: Path | None = None
+    cert: Path | None = None
+    metrics_key: Path | None = None
+    model: str | None = None
+
+
+def target_of(name: str | None, url: str | None, catalog: Catalog, given: Given = Given()) -> Target:  # noqa: B008
     """What to ask, with the key of a file, trusting a certificate; an appliance of this host has its own.
 
     Raises UnknownName without such an appliance, HostError when nothing answers at the address.
     """
-    return _address(url, key_file, cert) if url else _appliance(name, catalog, key_file, cert)
+    return _address(url, catalog, given) if url else _appliance(name, catalog, given)
 
 
-def _appliance(name: str | None, catalog: Catalog, key_file: Path | None, cert: Path | None) -> Target:
+def _appliance(name: str | None, catalog: Catalog, given: Given) -> Target:
     host = Host()
     container = host.container(name)
     plan = host.plan_of(container)
+    metrics = given.metrics_key or host.key_file(container).parent.parent / "metrics-key"
     return Target(
         url=url_of(container),
         model=plan.model,
@@ -38,10 +49,24 @@ def _appliance(name: str | None, catalog: Catalog, key_file: Path | None, cert: 
         tools=bool(plan.tool_call_parser),
         facts=_facts(plan.model, catalog),
         memory=reconciled(host, container, plan, catalog.engine(plan.engine)),
-        key_file=key_file or own_key(host, container),
-        cert=cert or host.certificate(container),
+        key_file=given.key_file or own_key(host, container),
+        cert=given.cert or host.certificate(container),
         gateway=True,
+        max_num_seqs=plan.max_num_seqs * plan.data_parallel,
+        metrics_key=metrics if metrics.is_file() else None,
+        metrics_path=plan.gateway.metrics_path if metrics.is_file() else None,
+        body_mib=plan.gateway.body_mib,
+        about=_about(container, plan),
     )
+
+
+def _about(container: Container, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Which appliance it was, for whoever reads the report later."""
+    recipe = container.labels.get(f"{LABEL}.plan", "")
+    return (
+        ("engine", plan.engine), ("engine_version", plan.engine_version), ("profile", plan.profile),
+        ("image", str(container.attrs.get("Image", ""))), ("recipe", recipe),
+    )  # fmt: skip
 
 
 def own_key(host: Host, container: Container) -> Path:
@@ -59,17 +84,20 @@ def _facts(model: str, catalog: Catalog) -> SmokeFacts:
         return SmokeFacts()
 
 
-def _address(url: str, key_file: Path | None, cert: Path | None) -> Target:
+def _address(url: str, catalog: Catalog, given: Given) -> Target:
     root = url.rstrip("/").removesuffix("/v1")
     if not root.startswith(("http://", "https://")):
         raise BadValue(f"--url {url!r} is no http address", "for example: --url http://127.0.0.1:8000")
+    known = catalog.model(given.model) if given.model else None
     try:
-        key = read_secret(key_file) if key_file else None
-        with open_client(root, 10.0, key, cert) as client:
+        key = read_secret(given.key_file) if given.key_file else None
+        with open_client(root, 10.0, key, given.cert) as client:
             served = client.get("/v1/models").raise_for_status().json()["data"][0]
-        longest = served.get("max_model_len")
         return Target(
-            root, served["id"], longest, False, False, SmokeFacts(), key_file=key_file, cert=cert
+            url=root, model=served["id"], max_model_len=served.get("max_model_len"),
+            reasoning=bool(known and known.parsers.reasoning), tools=bool(known and known.parsers.tool_call),
+            facts=known.smoke if known else SmokeFacts(), key_file=given.key_file, cert=given.cert,
+            metrics_key=given.metrics_key, metrics_path="/metrics" if given.metrics_key else None,
         )  # fmt: skip
     except httpx.InvalidURL as e:
         raise BadValue(f"--url {url!r}: {e}", "for example: --url http://127.0.0.1:8000") from None

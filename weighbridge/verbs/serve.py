@@ -1,4 +1,4 @@
-"""Verbs that make and run appliances: render, build, run, smoke, status, logs, stop, clean."""
+"""Verbs that make and run appliances: render, build, run, status, logs, stop, clean."""
 
 from __future__ import annotations
 
@@ -83,33 +83,6 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
     result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
     show(result, lambda: started_text(result), json)
-
-
-SMOKE: Flags = {
-    "url": (None, "ask this address instead of a container of this host"),
-    "key_file": (None, "file with the key to ask with (default: the appliance's own)"),
-    "tls_cert": (None, "trust this certificate, for an address that signs itself"),
-    "junit": (None, "also write a JUnit XML file there"),
-    "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
-}
-
-
-@verb(NAME, SMOKE, CATALOG, JSON)
-def smoke(json: bool, name: str | None, junit: str | None, strict: bool, **values: Any) -> int:
-    """Ask a running appliance real questions; exit 1 when an answer is wrong."""
-    from weighbridge.effects.chat import smoke as ask
-    from weighbridge.effects.disk import write_file
-    from weighbridge.effects.target import target_of
-    from weighbridge.reconcile import TOLERATED_SHARE
-    from weighbridge.report import smoke_junit, smoke_text
-
-    files = {n: Path(values[f]) if values[f] else None for n, f in (("key_file", "key_file"), ("cert", "tls_cert"))}
-    report = ask(target_of(name, values["url"], asked(values).catalog, **files), say=say)
-    if junit:
-        write_file(Path(junit), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
-    show(report, lambda: smoke_text(report), json)
-    short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
-    return 0 if report.ok and not short else 1
 
 
 @verb({"startup": (False, "where the start of each went, by phase, from its engine's log")}, CATALOG, JSON)
