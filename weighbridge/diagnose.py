@@ -1,0 +1,287 @@
+"""What a log says went wrong: one failure with its certainty, the line that shows it, and the change that avoids it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from weighbridge.catalog import Catalog
+from weighbridge.errors import Refused
+from weighbridge.facts import Model, Value
+from weighbridge.failures import CERTAINTIES, Book, Change, Failure, Sign, loosely
+from weighbridge.logs import Line, clean, first_cause, quote
+from weighbridge.road import command_line, make_plan
+from weighbridge.types import Order, Plan
+
+_NEAR_LINES = 60
+_LAST_LINES = 2
+_PLANNED = {  # fields of an order whose planned value has another name
+    "context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens",
+}  # fmt: skip
+
+
+class Diagnosis(Value, frozen=True, kw_only=True):
+    """`failure` is None when no sign was found; `line` is then the first cause in the log, if it has one."""
+
+    failure: str | None
+    title: str
+    certainty: str | None
+    line: int | None
+    quote: str
+    because: str = ""
+    numbers: dict[str, float] = {}
+    type: tuple[str, ...] = ()
+
+
+class Remedy(Value, frozen=True, kw_only=True):
+    """A change of the order, and the plan that it gives; None where there is no order to plan from."""
+
+    field: str
+    value: Any
+    flag: str
+    because: str
+    order: Order | None = None
+    plan: Plan | None = None
+
+
+class _Hit(NamedTuple):
+    """A sign that was found. Smaller is better: surer, earlier, nearer, and more of the line."""
+
+    rank: int
+    at: int
+    distance: int
+    rest: int
+    failure: str
+    match: re.Match[str]
+    line: Line
+
+
+# --- the failure -----------------------------------------------------------------------------------------
+
+
+def diagnose(raw: Sequence[str], book: Book) -> Diagnosis:
+    """The one failure that a log shows: the surest sign, then the first, then the one nearest to what it must stand
+    beside. Without a sign, the first cause of the innermost process.
+    """
+    lines = clean(raw, book)
+    hits = list(_hits(lines, book))
+    if not hits:
+        return _unknown(lines, book)
+    best = min(hits, key=lambda h: h[:4])
+    failure = book.failures[best.failure]
+    return Diagnosis(
+        failure=best.failure,
+        title=failure.title,
+        certainty=CERTAINTIES[best.rank],
+        line=best.line.number,
+        quote=quote(best.line.text, best.match.start()),
+        because=failure.because,
+        numbers=_numbers(h.match for h in hits if h.failure == best.failure),
+        type=failure.type,
+    )
+
+
+def _unknown(lines: Sequence[Line], book: Book) -> Diagnosis:
+    cause = first_cause(lines, book)
+    if cause is None:
+        return Diagnosis(failure=None, title="nothing in this log is a failure", certainty=None, line=None, quote="")
+    title = "no known failure; the first cause in the log is this"
+    return Diagnosis(failure=None, title=title, certainty=None, line=cause.number, quote=quote(cause.text))
+
+
+def _hits(lines: Sequence[Line], book: Book) -> Iterator[_Hit]:
+    any_sign = loosely(s.text for f in book.failures.values() for s in f.signs)
+    signs = [(name, s, re.compile(s.text)) for name, f in book.failures.items() for s in f.signs]
+    near = {s.near: re.compile(s.near) for _, s, _ in signs if s.near}
+    for at, line in enumerate(lines):
+        # a terminal may have broken a line in two: it is tried with the next one, from where it begins
+        text = line.text + (lines[at + 1].text if at + 1 < len(lines) else "")
+        if not any_sign.search(text):
+            continue
+        for name, sign, pattern in signs:
+            match = pattern.search(line.text) or _across(pattern, line.text, text)
+            distance = _distance(sign, at, lines, near) if match else None
+            if match and distance is not None:
+                rank, rest = CERTAINTIES.index(sign.certainty), match.start() - match.end()
+                yield _Hit(rank, at, distance, rest, name, match, line)
+
+
+def _across(pattern: re.Pattern[str], line: str, text: str) -> re.Match[str] | None:
+    match = pattern.search(text)
+    return match if match and match.start() < len(line) < match.end() else None
+
+
+def _distance(sign: Sign, at: int, lines: Sequence[Line], near: Mapping[str, re.Pattern[str]]) -> int | None:
+    """Lines between a sign and what it must stand beside; None when that is not there."""
+    if sign.last and at < len(lines) - _LAST_LINES:
+        return None
+    if sign.near is None:
+        return 0
+    around = range(max(0, at - _NEAR_LINES), min(len(lines), at + _NEAR_LINES + 1))
+    found = [abs(i - at) for i in around if near[sign.near].search(lines[i].text)]
+    return min(found, default=None)
+
+
+def _numbers(matches: Iterator[re.Match[str]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for match in matches:
+        for name, text in match.groupdict().items():
+            if text is not None:
+                found.setdefault(name, float(text.replace(",", "")))
+    return found
+
+
+# --- what to change --------------------------------------------------------------------------------------
+
+
+def remedies(
+    found: Diagnosis, book: Book, order: Order | None, catalog: Catalog, model: Model | None = None
+) -> Iterator[Remedy]:
+    """The changes that can be made, first things first. With an order, those alone that give another plan."""
+    failure = book.failures.get(found.failure or "")
+    if failure is None:
+        return
+    planned = _attempt(order, catalog, model) if order else None
+    for change in failure.changes:
+        known, value = _value(change, found.numbers, planned)
+        if not known:
+            continue
+        remedy = Remedy(field=change.field, value=value, flag=_flag(change.field, value), because=change.because)
+        if order is None:
+            yield remedy
+        else:
+            yield from _planned(remedy, order, planned, catalog, model)
+
+
+def _planned(
+    remedy: Remedy, order: Order, now: Plan | None, catalog: Catalog, model: Model | None
+) -> Iterator[Remedy]:
+    wanted = msgspec.structs.replace(order, **{remedy.field: remedy.value})
+    plan = _attempt(wanted, catalog, model)
+    if plan is not None and wanted != order and (now is None or plan.engine_args != now.engine_args):
+        yield msgspec.structs.replace(remedy, order=wanted, plan=plan)
+
+
+def _attempt(order: Order, catalog: Catalog, model: Model | None) -> Plan | None:
+    try:
+        return make_plan(order, catalog, model)
+    except Refused:
+        return None
+
+
+def _value(change: Change, numbers: Mapping[str, float], planned: Plan | None) -> tuple[bool, Any]:
+    """(whether it is known, the field's new value)."""
+    if change.constant:
+        return True, change.value
+    if change.divides:
+        return _divisor(change, numbers, planned)
+    if change.group:
+        if change.group not in numbers or (change.over and not numbers.get(change.over)):
+            return False, None
+        base = numbers[change.group] / (numbers[change.over] if change.over else 1)
+    elif planned is not None:
+        base = float(getattr(planned, _PLANNED.get(change.field, change.field)))
+    else:
+        return False, None
+    return _fitting(change, base * (change.times or 1))
+
+
+def _fitting(change: Change, value: float) -> tuple[bool, Any]:
+    """A share with two digits, at most what starts reliably; a count as a whole number of steps, at least one."""
+    if change.field == "utilization":
+        share = int(value * 100) / 100
+        return (share >= 0.05, min(share, 0.95))
+    count = int(value) // change.step * change.step
+    return count >= 1, count
+
+
+def _divisor(change: Change, numbers: Mapping[str, float], planned: Plan | None) -> tuple[bool, Any]:
+    whole = int(numbers.get(change.divides or "", 0))
+    now = numbers.get(change.below or "", float(planned.tensor_parallel) if planned else 0)
+    fitting = [n for n in range(1, int(now)) if whole and whole % n == 0]
+    return bool(fitting), max(fitting, default=None)
+
+
+def _flag(field: str, value: Any) -> str:
+    name = "--" + field.replace("_", "-")
+    if value is None:
+        return f"no {name}"
+    if isinstance(value, bool):
+        return name if value else "--compiled"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def order_of(plan: Plan, catalog: Catalog, model: Model | None = None) -> Order:
+    """An order that gives this plan: profile, model and engine, and each field in which the planner's own differs.
+
+    Raises Refused when the model is not in the catalogue.
+    """
+    default = catalog.engine(plan.engine).families[plan.family].version
+    version = None if plan.engine_version == default else plan.engine_version
+    order = Order(profile=plan.profile, model=plan.model, engine=plan.engine, engine_version=version)
+    own = make_plan(order, catalog, model)
+    asked = {}
+    for field in Order.__struct_fields__:
+        name = _PLANNED.get(field, field)
+        if field not in ("profile", "model", "engine", "engine_version") and hasattr(plan, name):
+            asked |= {field: getattr(plan, name)} if getattr(plan, name) != getattr(own, name) else {}
+    return msgspec.structs.replace(order, **asked)
+
+
+# --- as text ---------------------------------------------------------------------------------------------
+
+
+def run_line(order: Order, frame: Sequence[str] = ()) -> str:
+    """The order as a line that starts it."""
+    return command_line(order, frame).replace("invoke plan", "invoke run", 1)
+
+
+def diagnosis_text(found: Diagnosis, remedy: Remedy | None, frame: Sequence[str] = ()) -> str:
+    """What went wrong, the line that shows it, and what to type."""
+    lines = [f"{found.title}{f' ({found.certainty})' if found.certainty else ''}"]
+    if found.line is not None:
+        lines.append(f"  line {found.line}: {found.quote}")
+    if found.because:
+        lines.append(f"  {found.because}")
+    if remedy is not None:
+        typed = run_line(remedy.order, frame) if remedy.order else f"with {remedy.flag}"
+        lines += [f"change: {remedy.flag} ({remedy.because})", f"  {typed}"]
+    if found.type:
+        lines += ["see also" if remedy else "try", *(f"  {words}" for words in found.type)]
+    return "\n".join(lines)
+
+
+def in_short(found: Diagnosis, remedy: Remedy | None, frame: Sequence[str] = ()) -> str:
+    """The same in two lines, for the error of a start that failed."""
+    if found.line is None:
+        return ""
+    sure = f" ({found.certainty})" if found.certainty else ""
+    text = f"\n  diagnosis{sure}: {found.title}: {found.quote}"
+    if remedy is not None and remedy.order is not None:
+        return f"{text}\n  change: {remedy.because}: {run_line(remedy.order, frame)}"
+    return text + (f"\n  change: {found.type[0]}" if found.type else "")
+
+
+def diagnosis_json(found: Diagnosis, remedy: Remedy | None, frame: Sequence[str] = ()) -> dict[str, Any]:
+    """The diagnosis as an object, with the change, the line to type and the plan it gives."""
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    if remedy is None:
+        return {**plain, "change": None}
+    change = {"field": remedy.field, "value": remedy.value, "because": remedy.because}
+    command = run_line(remedy.order, frame) if remedy.order else None
+    plan = msgspec.to_builtins(remedy.plan) if remedy.plan else None
+    return {**plain, "change": {**change, "command": command, "plan": plan}}
+
+
+def failures_rows(book: Book) -> list[tuple[str, str, str]]:
+    """(name, what it is, the first change or thing to type)."""
+    return [(name, f.title, _first(f)) for name, f in sorted(book.failures.items())]
+
+
+def _first(failure: Failure) -> str:
+    if failure.changes:
+        return f"--{failure.changes[0].field.replace('_', '-')}: {failure.changes[0].because}"
+    return failure.type[0] if failure.type else ""
