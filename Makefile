@@ -56,6 +56,10 @@ ROUNDS ?= 3
 bench-bake: develop docker ## measure bakes against docker build, buildah and a raw copy; writes docs/bake.md (SIZES="1 4 16")
 	PYTHONPATH=.:tests $(BIN)/python -m bench.bake --gib $(SIZES) --rounds $(ROUNDS) $(if $(ROUTES),--routes $(ROUTES))
 
+.PHONY: diagnose-report
+diagnose-report: develop ## docs/diagnose.md: how often `invoke diagnose` is right on public logs
+	PYTHONPATH=. $(BIN)/python scripts/diagnose_page.py
+
 .PHONY: docs
 docs: develop ## the pages that are made: docs/fit.md, docs/hardware.md, docs/lint.md
 	PYTHONPATH=. $(BIN)/python scripts/fit_page.py

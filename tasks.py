@@ -2,6 +2,7 @@
 
 from weighbridge.verbs.bake import bake
 from weighbridge.verbs.check import lint, upgrade_diff
+from weighbridge.verbs.diagnose import diagnose
 from weighbridge.verbs.doctor import doctor, host_setup
 from weighbridge.verbs.keys import keys
 from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profiles
@@ -16,6 +17,7 @@ __all__ = [
     "build",
     "calibrate",
     "clean",
+    "diagnose",
     "doctor",
     "engines",
     "fetch",

@@ -24,6 +24,7 @@ VERBS = [
     "build",
     "calibrate",
     "clean",
+    "diagnose",
     "doctor",
     "engines",
     "host-setup",

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import Refused
+from weighbridge.errors import DoesNotFit, NotPublic, NotReady, Refused
 from weighbridge.facts import Model, Value
-from weighbridge.failures import CERTAINTIES, Book, Change, Failure, Sign, loosely
-from weighbridge.logs import Line, clean, first_cause, quote
+from weighbridge.failures import CERTAINTIES, Book, Change, Failure, Sign, loosely, read_book
+from weighbridge.logs import Line, clean, first_cause, quote, ready_at
 from weighbridge.road import command_line, make_plan
 from weighbridge.types import Order, Plan
 
@@ -32,7 +32,7 @@ class Diagnosis(Value, frozen=True, kw_only=True):
     line: int | None
     quote: str
     because: str = ""
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float] = msgspec.field(default_factory=dict)
     type: tuple[str, ...] = ()
 
 
@@ -62,14 +62,16 @@ class _Hit(NamedTuple):
 # --- the failure -----------------------------------------------------------------------------------------
 
 
-def diagnose(raw: Sequence[str], book: Book) -> Diagnosis:
+def diagnose(raw: Sequence[str], book: Book, skipped: int = 0) -> Diagnosis:
     """The one failure that a log shows: the surest sign, then the first, then the one nearest to what it must stand
-    beside. Without a sign, the first cause of the innermost process.
+    beside. Without a sign, the first cause of the innermost process. What stands before the engine served did not end
+    it. `skipped` lines stood before these.
     """
-    lines = clean(raw, book)
-    hits = list(_hits(lines, book))
+    lines = [line._replace(number=line.number + skipped) for line in clean(raw, book)]
+    served = ready_at(lines, book)
+    hits = list(_hits(lines, book, served))
     if not hits:
-        return _unknown(lines, book)
+        return _unknown([line for line in lines if line.number > served], book)
     best = min(hits, key=lambda h: h[:4])
     failure = book.failures[best.failure]
     return Diagnosis(
@@ -92,11 +94,14 @@ def _unknown(lines: Sequence[Line], book: Book) -> Diagnosis:
     return Diagnosis(failure=None, title=title, certainty=None, line=cause.number, quote=quote(cause.text))
 
 
-def _hits(lines: Sequence[Line], book: Book) -> Iterator[_Hit]:
+def _hits(lines: Sequence[Line], book: Book, served: int) -> Iterator[_Hit]:
+    """Every sign below the line of this number."""
     any_sign = loosely(s.text for f in book.failures.values() for s in f.signs)
     signs = [(name, s, re.compile(s.text)) for name, f in book.failures.items() for s in f.signs]
     near = {s.near: re.compile(s.near) for _, s, _ in signs if s.near}
     for at, line in enumerate(lines):
+        if line.number <= served:
+            continue
         # a terminal may have broken a line in two: it is tried with the next one, from where it begins
         text = line.text + (lines[at + 1].text if at + 1 < len(lines) else "")
         if not any_sign.search(text):
@@ -156,9 +161,7 @@ def remedies(
             yield from _planned(remedy, order, planned, catalog, model)
 
 
-def _planned(
-    remedy: Remedy, order: Order, now: Plan | None, catalog: Catalog, model: Model | None
-) -> Iterator[Remedy]:
+def _planned(remedy: Remedy, order: Order, now: Plan | None, catalog: Catalog, model: Model | None) -> Iterator[Remedy]:
     wanted = msgspec.structs.replace(order, **{remedy.field: remedy.value})
     plan = _attempt(wanted, catalog, model)
     if plan is not None and wanted != order and (now is None or plan.engine_args != now.engine_args):
@@ -217,18 +220,27 @@ def _flag(field: str, value: Any) -> str:
 def order_of(plan: Plan, catalog: Catalog, model: Model | None = None) -> Order:
     """An order that gives this plan: profile, model and engine, and each field in which the planner's own differs.
 
-    Raises Refused when the model is not in the catalogue.
+    Raises Refused when there is none, as for a model that is not in the catalogue.
     """
     default = catalog.engine(plan.engine).families[plan.family].version
     version = None if plan.engine_version == default else plan.engine_version
     order = Order(profile=plan.profile, model=plan.model, engine=plan.engine, engine_version=version)
-    own = make_plan(order, catalog, model)
-    asked = {}
+    own: Plan | None = None
+    try:
+        own = make_plan(order, catalog, model)
+    except NotPublic:
+        order = msgspec.structs.replace(order, visible_gib=plan.memory.per_rank[0].visible_gib)
+        own = _attempt(order, catalog, model)
+    except DoesNotFit:  # it was made to fit by what was asked, so that all of it is
+        pass
+    asked: dict[str, Any] = {}
     for field in Order.__struct_fields__:
         name = _PLANNED.get(field, field)
         if field not in ("profile", "model", "engine", "engine_version") and hasattr(plan, name):
-            asked |= {field: getattr(plan, name)} if getattr(plan, name) != getattr(own, name) else {}
-    return msgspec.structs.replace(order, **asked)
+            asked |= {} if own and getattr(plan, name) == getattr(own, name) else {field: getattr(plan, name)}
+    order = msgspec.structs.replace(order, **asked)
+    make_plan(order, catalog, model)
+    return order
 
 
 # --- as text ---------------------------------------------------------------------------------------------
@@ -262,7 +274,21 @@ def in_short(found: Diagnosis, remedy: Remedy | None, frame: Sequence[str] = ())
     text = f"\n  diagnosis{sure}: {found.title}: {found.quote}"
     if remedy is not None and remedy.order is not None:
         return f"{text}\n  change: {remedy.because}: {run_line(remedy.order, frame)}"
-    return text + (f"\n  change: {found.type[0]}" if found.type else "")
+    return text + (f"\n  try: {found.type[0]}" if found.type else "")
+
+
+def explained(error: NotReady, order: Order, catalog: Catalog, model: Model | None, frame: Sequence[str]) -> NotReady:
+    """The error of a failed start, with what its log says went wrong, and the line that avoids it."""
+    if not error.log:
+        return error
+    try:
+        engine = order.engine or catalog.profile(order.profile).family.default_engine
+        book = read_book(catalog, engine)
+    except Refused as e:  # a folder of one's own is wrong: that must not hide why the start failed
+        return NotReady(f"{error.message}\n  no diagnosis: {e.message}", error.hint)
+    found = diagnose((error.message.partition("\n")[0], *error.log), book)
+    remedy = next(remedies(found, book, order, catalog, model), None)
+    return NotReady(error.message + in_short(found, remedy, frame), error.hint)
 
 
 def diagnosis_json(found: Diagnosis, remedy: Remedy | None, frame: Sequence[str] = ()) -> dict[str, Any]:

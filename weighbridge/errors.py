@@ -86,7 +86,9 @@ class HostError(Failed):
 
 
 class NotReady(Failed):
-    pass
+    """`log`: the lines that the engine wrote."""
+
+    log: tuple[str, ...] = ()
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

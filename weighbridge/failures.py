@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -28,8 +28,10 @@ class Sign(Value, frozen=True, kw_only=True):
 
 
 class Change(Value, frozen=True, kw_only=True):
-    """A field of the order and its new value: `value` itself, or a number of the log (`group`, `over` another,
-    rounded down to `step`), or what is planned now, `times` so much; or the largest divisor of `divides` `below` another.
+    """A field of the order and its new value.
+
+    It is `value` itself; or a number of the log (`group`, `over` another, rounded down to `step`); or what is planned
+    now, `times` so much; or the largest divisor of `divides` that is less than `below`.
     """
 
     field: str
@@ -63,6 +65,7 @@ class _SharedFile(Value, frozen=True, kw_only=True):
 
     prefixes: tuple[str, ...]
     processes: tuple[str, ...]
+    ready: tuple[str, ...]
     noise: tuple[str, ...]
     failures: dict[str, Failure]
 
@@ -79,6 +82,7 @@ class Book(Value, frozen=True, kw_only=True):
 
     prefixes: tuple[str, ...]
     processes: tuple[str, ...]
+    ready: tuple[str, ...]
     noise: tuple[str, ...]
     failures: dict[str, Failure]
 
@@ -94,7 +98,8 @@ def read_book(catalog: Catalog, engine: str | None = None) -> Book:
         path = _newest(catalog, name)
         if path is not None:
             _add(failures, convert(read_yaml(path), _EngineFile, path), path)
-    book = Book(prefixes=found.prefixes, processes=found.processes, noise=found.noise, failures=failures)
+    whole = {f: getattr(found, f) for f in Book.__struct_fields__}
+    book = Book(**{**whole, "failures": failures})
     _check(book, shared)
     return book
 
@@ -121,7 +126,7 @@ def _add(failures: dict[str, Failure], file: _EngineFile, path: Path) -> None:
 
 def _check(book: Book, path: Path) -> None:
     """Patterns compile, and changes are about fields that an order has."""
-    patterns = [*book.prefixes, *book.processes, *book.noise]
+    patterns = [*book.prefixes, *book.processes, *book.ready, *book.noise]
     for failure in book.failures.values():
         patterns += [p for sign in failure.signs for p in (sign.text, sign.near) if p is not None]
         for change in failure.changes:
@@ -139,8 +144,3 @@ def _check(book: Book, path: Path) -> None:
 def loosely(patterns: Iterable[str]) -> re.Pattern[str]:
     """One pattern that matches wherever any of these does; names of groups left out, for they may stand twice."""
     return re.compile("|".join(f"(?:{re.sub(r'[(][?]P<[a-z]+>', '(?:', p)})" for p in patterns))
-
-
-def plain(book: Book) -> dict[str, Any]:
-    """The failures by name, as JSON."""
-    return {name: msgspec.to_builtins(failure) for name, failure in book.failures.items()}

@@ -147,6 +147,11 @@ def test_status_and_logs_find_it(appliance: dict[str, Any]) -> None:
     assert "weighbridge: starting" in invoke("logs", "--name", NAME).stdout
 
 
+def test_an_appliance_that_serves_has_nothing_to_diagnose(appliance: dict[str, Any]) -> None:
+    found = answer("diagnose", "--name", NAME)
+    assert (found["failure"], found["line"]) == (None, None), found
+
+
 def test_the_metrics_say_what_the_log_says(appliance: dict[str, Any]) -> None:
     engine, host, url = Catalog().engine("vllm"), Host(), appliance["url"].removesuffix("/v1")
     key = read_secret(host.key_file(host.container(NAME)).parent.parent / "metrics-key")
@@ -371,12 +376,23 @@ def test_an_engine_that_dies_shows_its_log_and_leaves_nothing(engine: docker.Doc
     assert done.returncode == 1
     assert "died with exit code" in done.stderr
     assert "no-such-kind" in done.stderr
+    diagnosis = done.stderr.partition("\n  diagnosis (sure): this version of the engine does not know the model: ")[2]
+    assert "no-such-kind" in diagnosis.partition("\n")[0]
     hint = shlex.split(done.stderr.strip().splitlines()[-1])
     assert hint[0] == "less"
     whole = (ROOT / hint[1]).read_text(encoding="utf-8")
     assert "weighbridge: starting" in whole
     assert "no-such-kind" in whole
     assert remaining(engine, "weighbridge-live-broken") == []
+
+
+def test_an_engine_that_the_kernel_ends_is_diagnosed(engine: docker.DockerClient) -> None:
+    name = "weighbridge-live-starved"
+    done = invoke("run", "--memory-limit", "600m", "--port", "0", "--name", name)
+    assert done.returncode == 1
+    assert "diagnosis (sure): the host's memory ended, and its kernel ended the engine: " in done.stderr
+    assert answer("diagnose", "--name", name)["failure"] == "host-memory"
+    assert remaining(engine, name) == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2.0])

@@ -195,11 +195,14 @@ def _with_log(error: NotReady, container: Container, host: Host, folders: Folder
     except HostError:  # somebody removed it
         return error
     message = error.message + "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
+    hint = f"less {shlex.quote(str(path))}"
     try:
         disk.write_file(path, "".join(f"{line}\n" for line in lines))
     except HostError as e:
-        return NotReady(message, e.hint)
-    return NotReady(message, f"less {shlex.quote(str(path))}")
+        hint = e.hint
+    found = NotReady(message, hint)
+    found.log = tuple(lines)
+    return found
 
 
 @contextmanager

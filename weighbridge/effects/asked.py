@@ -75,7 +75,7 @@ class Asked:
 
     @cached_property
     def plan(self) -> Plan:
-        return make_plan(self.order, self.catalog, self.model, self._frame())
+        return make_plan(self.order, self.catalog, self.model, self.frame)
 
     @property
     def own_runs(self) -> tuple[str, ...]:
@@ -91,7 +91,8 @@ class Asked:
         found = broken_before(self.plan, card, model.shape.architecture, files)
         return (*found, wrong) if wrong else found
 
-    def _frame(self) -> list[str]:
+    @property
+    def frame(self) -> list[str]:
         """The flags beside the order, which a line to paste must repeat."""
         names = [n for n in ("model_config", "catalog") if self.flags.get(n)]
         return [word for n in names for word in (f"--{n.replace('_', '-')}", self.flags[n])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, say, show, verb
+from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, flag_name, say, show, verb
 from weighbridge.verbs import asked
 from weighbridge.verbs.keys import show_once
 
@@ -54,10 +54,12 @@ HOW: Flags = {
 @verb(ORDER, RUN, HOW, DRY, JSON)
 def run(json: bool, dry_run: bool, **values: Any) -> None:
     """Build what is missing, start the container, wait until it answers."""
+    from weighbridge.diagnose import explained
     from weighbridge.effects import appliance, probe
     from weighbridge.effects.docker import Host
     from weighbridge.effects.tls import self_signed
     from weighbridge.effects.weights import check_model, check_weights
+    from weighbridge.errors import NotReady
     from weighbridge.reach import is_open
     from weighbridge.render import spelling
     from weighbridge.report import reasons_text, started_text
@@ -81,8 +83,17 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
-    result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
+    try:
+        result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
+    except NotReady as e:
+        raise explained(e, it.order, it.catalog, it.model, [*it.frame, *_beside(values)]) from None
     show(result, lambda: started_text(result), json)
+
+
+def _beside(values: dict[str, Any]) -> list[str]:
+    """The flags beside the order that were typed, for a line to paste."""
+    given = [(name, values[name]) for name, (default, _) in RUN.items() if values[name] != default]
+    return [word for n, v in given for word in (f"--{flag_name(n)}", *([] if v is True else [str(v)]))]
 
 
 @verb({"startup": (False, "where the start of each went, by phase, from its engine's log")}, CATALOG, JSON)
