@@ -48,14 +48,14 @@ CHECK: Flags = {
 @verb(MODEL, CHECK, LOCK, CATALOG, JSON)
 def verify(json: bool, quick: bool, no_cache: bool, **values: Any) -> int:
     """Compare a model's files with their lock: sizes, sha256, headers, no pickle; exit 1 when something is wrong."""
-    from weighbridge.effects.hashing import Digests
+    from weighbridge.effects.hashing import DIGESTS, Digests
     from weighbridge.effects.verify import verify as check
     from weighbridge.effects.wish import stored_model
     from weighbridge.fetching import checked_text
 
     it = asked(values)
     model, folder, lock = stored_model(values, os.environ, it.catalog)
-    cache = it.folders.cache / "digests.sqlite"
+    cache = it.folders.cache / DIGESTS
     found = check(Path(folder), model, lock, Digests(cache, read=not no_cache), say, quick=quick)
     show(found, lambda: checked_text(found), json)
     return 0 if found.ok else 1
