@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 from weighbridge.catalog import Catalog
 from weighbridge.effects.fetch import fetch
 from weighbridge.effects.hashing import Digests
+from weighbridge.effects.oci.digests import Digests as BakeDigests
 from weighbridge.effects.verify import verify
 from weighbridge.effects.wish import read_wish, stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, UnknownName, Unsupported, WeighbridgeError
@@ -374,6 +377,17 @@ def test_verify_reads_once_and_remembers_until_a_file_changes(bench: Bench) -> N
     assert (again.ok, again.read_bytes) == (True, 0)
     (bench.folder / "digests.sqlite").write_bytes(b"no database")
     assert check(bench).read_bytes == first.size_bytes
+
+
+def test_what_fetch_hashed_neither_verify_nor_bake_reads_again(bench: Bench) -> None:
+    bench.fetch(digests=Digests(bench.folder / "digests.sqlite"))
+    found = check(bench)
+    assert (found.ok, found.read_bytes) == (True, 0)
+    shard = next(bench.model().glob("*.safetensors"))
+    with closing(BakeDigests(bench.folder)) as digests:
+        assert digests.file(shard.stat()) == hashlib.sha256(shard.read_bytes()).hexdigest()
+    flip(shard)
+    assert [p.kind for p in check(bench).problems] == ["sha256"]
 
 
 def test_verify_finds_a_flipped_bit_moves_it_away_and_fetch_brings_that_file_alone(bench: Bench) -> None:

@@ -85,14 +85,14 @@ class Digests:
         """The digest of a file that did not change since it was remembered."""
         if not self.read:
             return None
-        row = self._ask("SELECT size, mtime, ctime, sha256 FROM files WHERE device=? AND inode=?", _stat(path)[:2])
-        return str(row[3]) if row and tuple(row[:3]) == _stat(path)[2:] else None
+        row = self._ask("SELECT size, mtime, ctime, sha256 FROM files WHERE device=? AND inode=?", stat_of(path)[:2])
+        return str(row[3]) if row and tuple(row[:3]) == stat_of(path)[2:] else None
 
     def remember(self, path: Path, sha256: str, stat: Stat) -> None:
         """Keep a digest, unless the file changed since `stat` was taken, before it was read."""
         with self._lock:
             self.read_bytes += stat[2]
-        if _stat(path) == stat:
+        if stat_of(path) == stat:
             self._ask("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", (*stat, sha256))
 
     def _ask(self, sql: str, values: tuple[int | str, ...]) -> tuple[int | str, ...] | None:
@@ -108,7 +108,8 @@ class Digests:
             return None
 
 
-def _stat(path: Path) -> Stat:
+def stat_of(path: Path) -> Stat:
+    """Device, inode, size, and the times of the last change of content and of the file itself, ns."""
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -118,7 +119,7 @@ def hash_all(paths: Iterable[Path], digests: Digests, progress: Progress = lambd
     ordered = sorted(set(paths), key=lambda p: -p.stat().st_size)
 
     def one(path: Path) -> str:
-        known, stat = digests.known(path), _stat(path)
+        known, stat = digests.known(path), stat_of(path)
         if known is not None:
             progress(stat[2])
             return known

@@ -30,11 +30,13 @@ FETCH: Flags = {
 def fetch(json: bool, dry_run: bool, **values: Any) -> None:
     """Fetch a model's weights into the store, checked by their lock; goes on where it was interrupted."""
     from weighbridge.effects.fetch import fetch as bring
+    from weighbridge.effects.hashing import DIGESTS, Digests
     from weighbridge.effects.wish import read_wish
     from weighbridge.fetching import fetched_text
 
-    wish = read_wish(values, os.environ, asked(values).catalog, say=say)
-    found = bring(wish, say, dry_run=dry_run)
+    it = asked(values)
+    wish = read_wish(values, os.environ, it.catalog, say=say)
+    found = bring(wish, say, dry_run=dry_run, digests=Digests(it.folders.cache / DIGESTS))
     show(found, lambda: fetched_text(found), json)
 
 
