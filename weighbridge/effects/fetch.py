@@ -31,7 +31,7 @@ def fetch(wish: Wish, say: Say, *, dry_run: bool = False, digests: Digests | Non
     begun = time.monotonic()
     if wish.lock and wish.store.is_complete(wish.name, wish.lock):
         return _report(wish, wish.lock, _listed(wish.lock), present=True, dry_run=dry_run)
-    wish.store.check_replaceable(wish.name, wish.given)
+    wish.store.check_replaceable(wish.name, wish.model, wish.given)
     listing = _listed(wish.lock) if wish.lock else checked(wish.hub.listing(), wish.hub.where)
     needed = _needed(wish, listing)
     if dry_run:
