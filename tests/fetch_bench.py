@@ -11,6 +11,7 @@ from hub_stub import NEEDED, REPOSITORY, StubHub, sha256
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.fetch import fetch
+from weighbridge.effects.hashing import Digests
 from weighbridge.effects.web import Patience
 from weighbridge.effects.wish import read_wish
 from weighbridge.fetching import Fetched
@@ -39,10 +40,12 @@ class Bench:
         (models / "_sources.yaml").write_text(text, encoding="utf-8")
         return Catalog(models.parent)
 
-    def fetch(self, dry_run: bool = False, patience: Patience = QUICK, **flags: Any) -> Fetched:
+    def fetch(
+        self, dry_run: bool = False, patience: Patience = QUICK, digests: Digests | None = None, **flags: Any
+    ) -> Fetched:
         flags.setdefault("repo", REPOSITORY)
         wish = read_wish(flags, self.environment, self.catalog(), patience, self.said.append)
-        return fetch(wish, self.said.append, dry_run=dry_run)
+        return fetch(wish, self.said.append, dry_run=dry_run, digests=digests)
 
     def model(self) -> Path:
         return self.store / "some-model"

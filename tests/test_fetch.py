@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fetch_bench import QUICK, SECRET, Bench, files_are_right, write
 from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
@@ -15,11 +18,14 @@ from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 from weighbridge.catalog import Catalog
 from weighbridge.effects.fetch import fetch
 from weighbridge.effects.hashing import Digests
+from weighbridge.effects.oci.digests import Digests as BakeDigests
+from weighbridge.effects.store import Store
 from weighbridge.effects.verify import verify
+from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import read_wish, stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, UnknownName, Unsupported, WeighbridgeError
 from weighbridge.fetching import fetched_text
-from weighbridge.lock import LOCK_NAME, read_lock
+from weighbridge.lock import LOCK_NAME, lock_text, read_lock
 
 # --- each protocol ---------------------------------------------------------------------------------------
 
@@ -376,6 +382,17 @@ def test_verify_reads_once_and_remembers_until_a_file_changes(bench: Bench) -> N
     assert check(bench).read_bytes == first.size_bytes
 
 
+def test_what_fetch_hashed_neither_verify_nor_bake_reads_again(bench: Bench) -> None:
+    bench.fetch(digests=Digests(bench.folder / "digests.sqlite"))
+    found = check(bench)
+    assert (found.ok, found.read_bytes) == (True, 0)
+    shard = next(bench.model().glob("*.safetensors"))
+    with closing(BakeDigests(bench.folder)) as digests:
+        assert digests.file(shard.stat()) == hashlib.sha256(shard.read_bytes()).hexdigest()
+    flip(shard)
+    assert [p.kind for p in check(bench).problems] == ["sha256"]
+
+
 def test_verify_finds_a_flipped_bit_moves_it_away_and_fetch_brings_that_file_alone(bench: Bench) -> None:
     bench.fetch()
     name = NEEDED[6]
@@ -437,3 +454,51 @@ def test_a_folder_without_a_lock_is_checked_by_its_structure(bench: Bench, tmp_p
     assert (found.ok, found.hashed, found.lock_digest) == (True, False, None)
     os.truncate(tmp_path / "given" / NEEDED[6], 1000)
     assert [p.kind for p in check(bench, weights=str(tmp_path / "given"), model=None).problems] == ["structure"]
+
+
+# --- nothing of anybody else's is lost -------------------------------------------------------------------
+
+
+def test_a_folder_that_was_there_before_stays_beside_the_new_one(bench: Bench) -> None:
+    bench.fetch()
+    folder = bench.model()
+    (folder / LOCK_NAME).unlink()
+    (folder / "notes.gguf").write_text("mine")
+    bench.fetch(source="dir", from_=str(folder))
+    assert (folder.with_name("some-model.before-fetch") / "notes.gguf").read_text() == "mine"
+    assert (folder / LOCK_NAME).is_file()
+
+
+def test_a_folder_between_two_renames_is_put_back(bench: Bench) -> None:
+    bench.fetch()
+    bench.model().rename(bench.store / ".old-some-model-77")
+    Store(bench.store).sweep()
+    assert (bench.model() / LOCK_NAME).is_file()
+
+
+def test_another_lock_moves_nothing_away(bench: Bench) -> None:
+    bench.fetch()
+    lock = Store(bench.store).lock_of("some-model")
+    assert lock is not None
+    files = tuple(msgspec.structs.replace(f, sha256="0" * 64) for f in lock.files)
+    other = bench.folder / "other.lock.yaml"
+    other.write_text(lock_text(msgspec.structs.replace(lock, files=files)))
+    before = bench.names()
+    assert not check(bench, lock=str(other)).ok
+    assert bench.names() == before
+    assert check(bench).ok
+
+
+def test_what_verify_found_corrupt_is_not_served(bench: Bench) -> None:
+    bench.fetch()
+    flip(bench.model() / NEEDED[6])
+    assert not check(bench).ok
+    with pytest.raises(BadFile, match="found corrupt") as e:
+        check_weights(bench.model(), "some-model")
+    assert "invoke fetch" in e.value.hint
+
+
+def test_two_models_whose_names_end_alike_are_kept_apart(bench: Bench) -> None:
+    bench.fetch()
+    with pytest.raises(BadValue, match=r"holds \S+, not other/some-model"):
+        Store(bench.store).check_replaceable("some-model", "other/some-model", None)

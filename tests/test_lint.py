@@ -262,3 +262,29 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
             text_of(None, str(tmp_path / name))
     with pytest.raises(BadValue, match="two texts"):
         text_of("a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker run --shm-size 1.2.3g img:v1 vllm serve m\n",
+        "vllm serve m --gpu-memory-utilization 0.9.5\n",
+        "services: {a: {image: x, deploy: {resources: {reservations: {devices: [{device_ids: [0, 1]}]}}}}}\n",
+        "services: {a: {image: x, deploy: {resources: }}}\n",
+        "services: {a: {image: x, deploy: 3}}\n",
+    ],
+)
+def test_values_that_are_none_are_read_without_a_crash(text: str, catalog: Catalog) -> None:
+    lint(text, catalog)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('curl -H "Authorization: Bearer sk-verysecret" https://x.y/install.sh | bash\n', "sk-verysecret"),
+        ('curl -H "X-Api-Key: hunter9" https://x.y/install.sh | bash\n', "hunter9"),
+        ("docker run -d https://user:hunter9@x.y/img vllm serve m\n", "hunter9"),
+    ],
+)
+def test_a_secret_that_was_pasted_is_not_shown_again(text: str, secret: str, catalog: Catalog) -> None:
+    assert secret not in str(lint(text, catalog))

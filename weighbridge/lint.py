@@ -22,7 +22,9 @@ from weighbridge.render import RUNTIMES, render_target, spelling
 from weighbridge.types import Order, Plan, RunSpec
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-_SECRET = re.compile(r"(?i)((?:api[-_]?ke?y?|token|secret|passw(?:or)?d)[\"']?[=\s]+)\S.*")
+_SECRET = re.compile(
+    r"(?i)((?:api[-_]?ke?y?|token|secret|passw(?:or)?d|bearer|basic)[\"']?[=:\s]+)\S.*|(//)[^/@\s]+(?=@)"
+)
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ def _findings(hits: Iterable[Hit], rules: Rules) -> Iterator[Finding]:
     seen: set[tuple[str, int, str]] = set()
     for hit in sorted(hits, key=lambda h: (h.line, _RANK[rules.rules[h.id].severity], h.id)):
         rule = rules.rules[hit.id]
-        typed = _SECRET.sub(r"\1…", hit.typed)
+        typed = _SECRET.sub(lambda m: f"{m[1] or m[2]}…", hit.typed)
         if (hit.id, hit.line, typed) not in seen:
             seen.add((hit.id, hit.line, typed))
             yield _finding(rule, hit, typed)

@@ -69,7 +69,7 @@ def _ports_of(value: str) -> str:
 
 def _gib(text: str) -> float | None:
     """The GiB of a size as container runtimes read it: bytes, or b, k, m, g."""
-    match = re.fullmatch(r"([\d.]+)\s*([bkmgt]?)(i?b)?", text.lower())
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([bkmgt]?)(i?b)?", text.lower())
     return float(match[1]) * 1024.0 ** ("bkmgt".index(match[2] or "b") - 3) if match else None
 
 

@@ -108,7 +108,7 @@ def _start(launch: Launch) -> Iterator[Hit]:
         return
     yield from (Hit("lonely-dashes", line, f"-- {name}", f"--{name}") for name in launch.parted)
     share = launch.role("utilization")
-    if share and re.fullmatch(r"[\d.]+", share) and not 0 < float(share) <= 1:
+    if share and re.fullmatch(r"\d+(\.\d*)?|\.\d+", share) and not 0 < float(share) <= 1:
         yield Hit("utilization-impossible", line, share)
     if launch.from_image and launch.loose[: len(launch.launcher.words)] == list(launch.launcher.words):
         yield Hit("command-twice", line, " ".join(launch.loose[:3]))

@@ -109,10 +109,12 @@ def _values_of(key: str, value: Any) -> Iterator[str]:
     if value is None or value is False or value == "":
         return
     if key == "deploy":
-        devices = value.get("resources", {}).get("reservations", {}).get("devices", ())
-        for device in devices:
-            ids = device.get("device_ids")
-            yield '"device=' + ",".join(ids) + '"' if ids else str(device.get("count", "all"))
+        for step in ("resources", "reservations", "devices"):
+            value = value.get(step) if isinstance(value, dict) else None
+        for device in value if isinstance(value, list) else ():
+            ids = device.get("device_ids") if isinstance(device, dict) else None
+            count = device.get("count", "all") if isinstance(device, dict) else "all"
+            yield '"device=' + ",".join(map(str, ids)) + '"' if isinstance(ids, list) and ids else str(count)
     elif key == "volumes":
         yield from (v if isinstance(v, str) else _long_volume(v) for v in value)
     elif isinstance(value, dict):

@@ -41,14 +41,15 @@ DEMO = ROOT / "models" / "weighbridge-demo"
 HOSTILE = 'it\'s a "model"; $(touch /tmp/injected) `id`'
 NAME = "weighbridge-live"
 CONFIG = Path(tempfile.mkdtemp(prefix="weighbridge-live-"))
-ENVIRONMENT = {**os.environ, "XDG_CONFIG_HOME": str(CONFIG)}
 
 
 def invoke(*words: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("invoke")), *words]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRONMENT
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, env=around())
+
+
+def around() -> dict[str, str]:
+    return {**os.environ, "XDG_CONFIG_HOME": str(CONFIG)}
 
 
 def key_file(name: str = NAME) -> Path:
@@ -400,7 +401,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(seconds: float, engine: docker.Do
     name = "weighbridge-live-interrupted"
     command = [str(Path(sys.executable).with_name("invoke")), "run", "--port", "0", "--name", name]
     process = subprocess.Popen(  # a shell that runs tests in the background has SIGINT ignored
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT,
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, env=around(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stderr is not None

@@ -128,10 +128,12 @@ class Asked:
     @cached_property
     def keyring(self) -> Keyring:
         """--keys, else the appliance's own."""
-        from weighbridge.effects.keyring import Keyring
+        from weighbridge.effects.keyring import Keyring, check_alone
 
-        file = self.flags.get("keys")
-        return Keyring(self.home(self.name), Path(file).absolute() if file else None)
+        file = Path(self.flags["keys"]).absolute() if self.flags.get("keys") else None
+        if file:
+            check_alone(file)
+        return Keyring(self.home(self.name), file)
 
     @property
     def signs_itself(self) -> bool:

@@ -141,7 +141,8 @@ def _events(bench: Bench, host: Host, catalog: Catalog, order: dict[str, Any], l
             stream._sock.close()
         stream.close()
         write_file(log, "".join(said))
-    code = api.exec_inspect(run)["ExitCode"]
+    with engine_trouble(f"the benchmark in {bench.container.name} broke off", "invoke status"):
+        code = api.exec_inspect(run)["ExitCode"]
     if code:
         end = "".join(f"\n  | {line}" for line in "".join(said).splitlines()[-_LOG_LINES:])
         raise HostError(f"the benchmark ended with exit code {code}{end}", f"less {shlex.quote(str(log))}")

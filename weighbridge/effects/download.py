@@ -62,8 +62,10 @@ def bring_all(job: Job, files: Sequence[RemoteFile], jobs: int, tick: Callable[[
     Raises the first error of any file, or KeyboardInterrupt; either way what came is kept, and the same again goes on.
     """
     waiting: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
+    firsts: dict[str, RemoteFile] = {}  # of files with one content, which are one transfer
     for file in sorted(files, key=lambda f: -f.size_bytes):
-        waiting.put(file)
+        if firsts.setdefault(file.key or file.path, file) is file:
+            waiting.put(file)
     # Daemons: a thread that waits for a silent server must not keep an interrupted command alive.
     threads = [threading.Thread(target=_work, args=(job, waiting), daemon=True) for _ in range(min(jobs, len(files)))]
     for thread in threads:
@@ -78,6 +80,11 @@ def bring_all(job: Job, files: Sequence[RemoteFile], jobs: int, tick: Callable[[
             thread.join(1)
     if job.errors:
         raise job.errors[0]
+    for file in files:
+        first = firsts[file.key or file.path]
+        if first is not file:
+            job.results[file.path] = job.results[first.path]
+            job.meter.add(file.size_bytes)
 
 
 def _work(job: Job, waiting: queue.SimpleQueue[RemoteFile]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from weighbridge.effects.disk import write_file
 from weighbridge.effects.download import Job, Meter, bring_all
+from weighbridge.effects.hashing import Digests, stat_of
 from weighbridge.effects.hubs import FolderHub
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import Wish
@@ -22,12 +23,15 @@ _SPARE_BYTES = 16 << 20  # names, the lock, what a file system keeps for itself
 Say = Callable[[str], None]
 
 
-def fetch(wish: Wish, say: Say, *, dry_run: bool = False) -> Fetched:
-    """The model's files in the store, against the lock where there is one. Raises Refused or Failed."""
+def fetch(wish: Wish, say: Say, *, dry_run: bool = False, digests: Digests | None = None) -> Fetched:
+    """The model's files in the store, against the lock where there is one. Raises Refused or Failed.
+
+    `digests` learns what was hashed on its way in, so that nobody has to read it again.
+    """
     begun = time.monotonic()
     if wish.lock and wish.store.is_complete(wish.name, wish.lock):
         return _report(wish, wish.lock, _listed(wish.lock), present=True, dry_run=dry_run)
-    wish.store.check_replaceable(wish.name, wish.given)
+    wish.store.check_replaceable(wish.name, wish.model, wish.given)
     listing = _listed(wish.lock) if wish.lock else checked(wish.hub.listing(), wish.hub.where)
     needed = _needed(wish, listing)
     if dry_run:
@@ -37,8 +41,17 @@ def fetch(wish: Wish, say: Say, *, dry_run: bool = False) -> Fetched:
         wish.store.sweep()
         lock, meter = _bring(wish, listing, needed, say)
         _finish(wish, lock)
+        _remember(wish, lock, digests)
     seconds = time.monotonic() - begun
     return _report(wish, lock, listing, needed=needed, network=meter.came, seconds=seconds)
+
+
+def _remember(wish: Wish, lock: Lock, digests: Digests | None) -> None:
+    if digests is None:
+        return
+    for file in lock.files:
+        path = wish.store.root / wish.name / file.path
+        digests.remember(path, file.sha256, stat_of(path))
 
 
 def _listed(lock: Lock) -> Listing:

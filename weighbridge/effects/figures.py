@@ -14,7 +14,7 @@ from weighbridge.calibration import CalibrationFile, file_of
 from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import open_client
 from weighbridge.effects.docker import Host, Running, describe, url_of
-from weighbridge.effects.keyring import read_secret
+from weighbridge.effects.keyring import own_of, read_secret
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, Refused, WeighbridgeError
 from weighbridge.reconcile import read_metrics, read_reported, reconcile
@@ -47,8 +47,8 @@ def reported_of(host: Host, container: Container, engine: Engine) -> dict[str, f
 def _metrics_of(host: Host, container: Container, engine: Engine) -> str | None:
     """Through the gateway, with the owner's key for metrics; None without it."""
     try:
-        key = read_secret(host.key_file(container).parent.parent / "metrics-key")
-        return metrics_text(url_of(container), engine, key, host.certificate(container))
+        own = own_of(host.key_file(container), "metrics-key")
+        return metrics_text(url_of(container), engine, read_secret(own), host.certificate(container)) if own else None
     except WeighbridgeError:
         return None
 

@@ -16,9 +16,10 @@ from pathlib import Path
 _DIRECT_BYTES = 32 << 20  # smaller files are read through the page cache
 _BLOCK = 8 << 20
 _ALIGNED = 4096
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS digest (device INTEGER, inode INTEGER, size INTEGER, modified INTEGER, "
-    "changed INTEGER, sha256 TEXT, PRIMARY KEY (device, inode))"
+DIGESTS = "digests.sqlite"  # beneath the cache folder: what fetch, verify and bake hashed, each for the others
+FILES_TABLE = (
+    "create table if not exists files (device integer, inode integer, size integer, mtime integer, ctime integer, "
+    "sha256 text, primary key (device, inode)) without rowid"
 )
 
 Progress = Callable[[int], None]
@@ -84,17 +85,15 @@ class Digests:
         """The digest of a file that did not change since it was remembered."""
         if not self.read:
             return None
-        row = self._ask(
-            "SELECT size, modified, changed, sha256 FROM digest WHERE device=? AND inode=?", _stat(path)[:2]
-        )
-        return str(row[3]) if row and tuple(row[:3]) == _stat(path)[2:] else None
+        row = self._ask("SELECT size, mtime, ctime, sha256 FROM files WHERE device=? AND inode=?", stat_of(path)[:2])
+        return str(row[3]) if row and tuple(row[:3]) == stat_of(path)[2:] else None
 
     def remember(self, path: Path, sha256: str, stat: Stat) -> None:
         """Keep a digest, unless the file changed since `stat` was taken, before it was read."""
         with self._lock:
             self.read_bytes += stat[2]
-        if _stat(path) == stat:
-            self._ask("INSERT OR REPLACE INTO digest VALUES (?, ?, ?, ?, ?, ?)", (*stat, sha256))
+        if stat_of(path) == stat:
+            self._ask("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", (*stat, sha256))
 
     def _ask(self, sql: str, values: tuple[int | str, ...]) -> tuple[int | str, ...] | None:
         if self.file is None:
@@ -102,14 +101,15 @@ class Digests:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.file, timeout=10)) as base, base:
-                base.execute(_TABLE)
+                base.execute(FILES_TABLE)
                 found: tuple[int | str, ...] | None = base.execute(sql, values).fetchone()
                 return found
         except (sqlite3.DatabaseError, OSError):
             return None
 
 
-def _stat(path: Path) -> Stat:
+def stat_of(path: Path) -> Stat:
+    """Device, inode, size, and the times of the last change of content and of the file itself, ns."""
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -119,7 +119,7 @@ def hash_all(paths: Iterable[Path], digests: Digests, progress: Progress = lambd
     ordered = sorted(set(paths), key=lambda p: -p.stat().st_size)
 
     def one(path: Path) -> str:
-        known, stat = digests.known(path), _stat(path)
+        known, stat = digests.known(path), stat_of(path)
         if known is not None:
             progress(stat[2])
             return known

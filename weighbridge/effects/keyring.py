@@ -87,6 +87,8 @@ class Keyring:
                 self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self.home.chmod(0o700)
             self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            if self.own is not None:
+                self.file.parent.chmod(0o755)  # whatever the umask: the container's uid must enter
             handle = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as e:
             raise HostError(f"{self.file.parent}: {e.strerror}", "name another place: --keys FILE") from None
@@ -95,6 +97,21 @@ class Keyring:
             yield
         finally:
             os.close(handle)
+
+
+def own_of(hashes: Path, name: str) -> Path | None:
+    """The owner's `key` or `metrics-key` beside a file of hashes; None for a file that somebody named."""
+    return hashes.parent.parent / name if (hashes.parent.name, hashes.name) == ("keys", "keys") else None
+
+
+def check_alone(file: Path) -> None:
+    """Raises BadValue for a file beside others: its folder is mounted whole, so that a change arrives."""
+    others = (
+        [p for p in file.parent.iterdir() if p != file and not p.name.startswith(".")] if file.parent.is_dir() else []
+    )
+    if others:
+        message = f"--keys {file}: its folder is mounted whole, and holds {len(others)} other files or folders"
+        raise BadValue(message, f"give it a folder of its own: --keys {file.parent}/weighbridge-keys/keys")
 
 
 def read_secret(path: Path) -> str:

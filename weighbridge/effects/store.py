@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import time
@@ -140,10 +141,14 @@ class Store:
             return False
         return all(_has_size(folder, f) for f in lock.files)
 
-    def check_replaceable(self, name: str, given: Path | None) -> None:
-        """Raises BadValue for a folder of files that no fetch wrote, unless it is the source itself."""
-        folder = self.root / name
-        ours = self.lock_of(name) is not None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    def check_replaceable(self, name: str, model: str, given: Path | None) -> None:
+        """Raises BadValue for a folder of files that no fetch wrote, unless it is the source itself; and for another
+        model's, whose name only ends as this one's does."""
+        folder, lock = self.root / name, self.lock_of(name)
+        if lock is not None and lock.model != model:
+            hint = f"keep them apart: WEIGHBRIDGE_STORE=FOLDER; or take the other one away: rm -r {folder}"
+            raise BadValue(f"{folder}: holds {lock.model}, not {model}", hint)
+        ours = lock is not None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not ours and not (given and given.resolve() == folder.resolve()):
             hint = f"take its files into the store: invoke fetch --model {name} --source dir --from {folder}"
             raise BadValue(f"{folder}: was not written by fetch", hint)
@@ -162,7 +167,7 @@ class Store:
             check(aside)
             write_file(aside / LOCK_NAME, lock_json(lock))
             _settle(aside)
-            _swap(aside, folder)
+            _swap(aside, folder, keep=self.lock_of(name) is None)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return folder
@@ -179,6 +184,10 @@ class Store:
 
     def sweep(self) -> None:
         """What a killed fetch left of its last step. Parts of files stay: they are resumed."""
+        for old in self.root.glob(".old-*"):
+            folder = self.root / old.name.removeprefix(".old-").rpartition("-")[0]
+            if not folder.exists():  # killed between two renames
+                old.rename(folder)
         for left in (*self.root.glob(".new-*"), *self.root.glob(".old-*")):
             shutil.rmtree(left, ignore_errors=True)
         for part in self.parts.glob("take-*.part"):
@@ -250,7 +259,8 @@ def _settle(folder: Path) -> None:
             os.close(handle)
 
 
-def _swap(aside: Path, folder: Path) -> None:
+def _swap(aside: Path, folder: Path, *, keep: bool) -> None:
+    """The new folder in the place of the old one. With `keep` the old one, which no fetch wrote, stays beside it."""
     old = aside.with_name(f".old-{folder.name}-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
@@ -260,6 +270,9 @@ def _swap(aside: Path, folder: Path) -> None:
         if old.exists():
             old.rename(folder)
         raise
+    if keep and old.exists() and any(old.iterdir()):
+        names = (f"{folder.name}.before-fetch{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
+        old.rename(next(p for p in map(folder.with_name, names) if not p.exists()))
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import Target, open_client
 from weighbridge.effects.docker import Host, url_of
 from weighbridge.effects.figures import reconciled
-from weighbridge.effects.keyring import read_secret
+from weighbridge.effects.keyring import own_of, read_secret
 from weighbridge.errors import BadValue, HostError, UnknownName
 from weighbridge.facts import SmokeFacts
 from weighbridge.runspec import LABEL
@@ -40,7 +40,7 @@ def _appliance(name: str | None, catalog: Catalog, given: Given) -> Target:
     host = Host()
     container = host.container(name)
     plan = host.plan_of(container)
-    metrics = given.metrics_key or host.key_file(container).parent.parent / "metrics-key"
+    metrics = given.metrics_key or own_of(host.key_file(container), "metrics-key")
     return Target(
         url=url_of(container),
         model=plan.model,
@@ -53,8 +53,8 @@ def _appliance(name: str | None, catalog: Catalog, given: Given) -> Target:
         cert=given.cert or host.certificate(container),
         gateway=True,
         max_num_seqs=plan.max_num_seqs * plan.data_parallel,
-        metrics_key=metrics if metrics.is_file() else None,
-        metrics_path=plan.gateway.metrics_path if metrics.is_file() else None,
+        metrics_key=metrics if metrics and metrics.is_file() else None,
+        metrics_path=plan.gateway.metrics_path if metrics and metrics.is_file() else None,
         body_mib=plan.gateway.body_mib,
         about=_about(container, plan),
     )
@@ -71,9 +71,12 @@ def _about(container: Container, plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def own_key(host: Host, container: Container) -> Path:
     """The owner's key, which lies above the folder of hashes. Raises HostError when it is not there."""
-    found = host.key_file(container).parent.parent / "key"
-    if not found.is_file():
-        raise HostError(f"{found}: no key to ask {container.name} with", "name a file with a key: --key-file FILE")
+    found = own_of(host.key_file(container), "key")
+    if found is None or not found.is_file():
+        raise HostError(
+            f"{found or 'a file of keys'}: no key to ask {container.name} with",
+            "name a file with a key: --key-file FILE",
+        )
     return found
 
 

@@ -53,6 +53,7 @@ def _make(folder: Path, address: str) -> None:
     if not shutil.which("openssl"):
         raise HostError("there is no openssl command to make a certificate with", "sudo apt-get install openssl")
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    folder.chmod(0o755)  # whatever the umask: the container's uid must enter
     names = ["DNS:localhost", f"DNS:{os.uname().nodename}", "IP:127.0.0.1", "IP:::1"]
     if not ipaddress.ip_address(address).is_unspecified:
         names.append(f"IP:{address}")
@@ -67,6 +68,7 @@ def _make(folder: Path, address: str) -> None:
         if done.returncode:
             raise HostError(f"openssl made no certificate: {done.stderr.strip()[-200:]}", "openssl version")
         Path(aside, "key.pem").chmod(0o640)
+        Path(aside, "cert.pem").chmod(0o644)
         Path(aside, "key.pem").replace(folder / "key.pem")
         Path(aside, "cert.pem").replace(folder / "cert.pem")
 

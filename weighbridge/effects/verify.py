@@ -83,10 +83,13 @@ def _files(folder: Path) -> list[str]:
 
 
 def _moved(folder: Path, lock: Lock | None, problem: Problem) -> str | None:
-    """In a store a corrupt file is moved away, so that fetch brings that one again; elsewhere it stays."""
+    """In a store a file that differs from its own lock is moved away, so that fetch brings that one again.
+
+    Elsewhere, and beside another lock, it stays: it may be just what somebody wants.
+    """
     file = next((f for f in lock.files if f.path == problem.path), None) if lock else None
     store = Store(folder.parent)
-    if file is None or not store.blobs.is_dir() or not os.access(folder, os.W_OK):
+    if file is None or store.lock_of(folder.name) != lock or not store.blobs.is_dir() or not os.access(folder, os.W_OK):
         return None
     with suppress(OSError):
         return str(store.break_up(folder, file, problem.found or ""))

@@ -10,6 +10,7 @@ from pathlib import Path
 from weighbridge.catalog import Catalog
 from weighbridge.errors import BadFile
 from weighbridge.facts import Shape
+from weighbridge.lock import LOCK_NAME
 
 _LARGEST_HEADER_BYTES = 100_000_000  # the format's own limit
 _INDEX = "model.safetensors.index.json"
@@ -25,6 +26,9 @@ def check_weights(folder: Path, model: str | None = None) -> None:
         raise BadFile(f"{folder}: no such folder of weights", "name the model's folder: --weights FOLDER")
     if not (folder / "config.json").is_file():
         raise BadFile(f"{folder}: holds no config.json", "name the model's folder: --weights FOLDER")
+    if (folder / f".{LOCK_NAME}").is_file() and not (folder / LOCK_NAME).is_file():
+        hint = f"bring them again: invoke fetch --model {shlex.quote(model or folder.name)}"
+        raise BadFile(f"{folder}: files were found corrupt and moved away", hint)
     _check_links(folder)
     _check_index(folder)
     shards = sorted(folder.glob("*.safetensors"))

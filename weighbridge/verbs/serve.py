@@ -142,7 +142,7 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 @verb(
     NAME,
     {"all": (False, "every appliance of this host")},
-    {"seconds": (None, "time for running requests to end (default: what it was started with)")},
+    {"seconds": (None, "end it after so long at the latest (default: what it was started with; only shortens that)")},
     DRY,
     JSON,
 )

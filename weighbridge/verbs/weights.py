@@ -30,11 +30,13 @@ FETCH: Flags = {
 def fetch(json: bool, dry_run: bool, **values: Any) -> None:
     """Fetch a model's weights into the store, checked by their lock; goes on where it was interrupted."""
     from weighbridge.effects.fetch import fetch as bring
+    from weighbridge.effects.hashing import DIGESTS, Digests
     from weighbridge.effects.wish import read_wish
     from weighbridge.fetching import fetched_text
 
-    wish = read_wish(values, os.environ, asked(values).catalog, say=say)
-    found = bring(wish, say, dry_run=dry_run)
+    it = asked(values)
+    wish = read_wish(values, os.environ, it.catalog, say=say)
+    found = bring(wish, say, dry_run=dry_run, digests=Digests(it.folders.cache / DIGESTS))
     show(found, lambda: fetched_text(found), json)
 
 
@@ -48,14 +50,14 @@ CHECK: Flags = {
 @verb(MODEL, CHECK, LOCK, CATALOG, JSON)
 def verify(json: bool, quick: bool, no_cache: bool, **values: Any) -> int:
     """Compare a model's files with their lock: sizes, sha256, headers, no pickle; exit 1 when something is wrong."""
-    from weighbridge.effects.hashing import Digests
+    from weighbridge.effects.hashing import DIGESTS, Digests
     from weighbridge.effects.verify import verify as check
     from weighbridge.effects.wish import stored_model
     from weighbridge.fetching import checked_text
 
     it = asked(values)
     model, folder, lock = stored_model(values, os.environ, it.catalog)
-    cache = it.folders.cache / "digests.sqlite"
+    cache = it.folders.cache / DIGESTS
     found = check(Path(folder), model, lock, Digests(cache, read=not no_cache), say, quick=quick)
     show(found, lambda: checked_text(found), json)
     return 0 if found.ok else 1

@@ -82,7 +82,7 @@ def _number(flag: str, text: str) -> float:
 def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted: Wanted, say: Say) -> Baked:
     """Build what is missing, then bake. Raises WeighbridgeError."""
     host, cache = Host(), cache_of(folders.cache)
-    with closing(Digests(cache)) as digests, ended_like_interrupted():
+    with closing(Digests(folders.cache)) as digests, ended_like_interrupted():
         model = ModelFolder(weights, plan.model_path, plan.model, digests)
         cut(model.files, wanted.most_gib)  # a file that no layer holds is refused before anything is built
         built = appliance.build(plan, catalog, host, folders, say)

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from weighbridge.effects.hashing import DIGESTS, FILES_TABLE
 from weighbridge.errors import HostError
 from weighbridge.image import Sealed
 from weighbridge.layers import Layer
 
-_TABLES = """
-create table if not exists files (
-  device integer, inode integer, size integer, mtime integer, ctime integer, sha256 text,
-  primary key (device, inode)) without rowid;
+_TABLES = f"""
+{FILES_TABLE};
 create table if not exists layers (key text primary key, digest text, size integer) without rowid;
 create table if not exists places (digest text, registry text, repository text,
   primary key (digest, registry)) without rowid;
@@ -34,7 +33,7 @@ class Digests:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "digests.sqlite"
+        path = folder / DIGESTS
         self._path, self._lock = path, threading.Lock()
         with self._trouble():
             folder.mkdir(parents=True, exist_ok=True)

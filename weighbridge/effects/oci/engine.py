@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from docker.models.images import Image as DockerImage
 
+from weighbridge.effects.disk import write_file
 from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.image import Sealed
@@ -137,18 +138,28 @@ def _uncompressed(first: bytes, file: IO[bytes]) -> Iterator[bytes]:
 
 def _check_hides(path: Path, hidden: str, memo: Path) -> None:
     """Raises Unsupported when a layer takes away what lies beneath it at the weights' place."""
-    if not memo.is_file():
+    marks = _read_memo(memo)
+    if marks is None:
         with tarfile.open(path) as tar:
             marks = [m.name.removeprefix("./") for m in tar if ".wh." in m.name]
-        memo.write_text(json.dumps(marks), encoding="utf-8")
+        write_file(memo, json.dumps(marks))
     place = PurePosixPath(hidden.strip("/"))
     above = {str(p) for p in (place, *place.parents)}
-    for mark in json.loads(memo.read_bytes()):
+    for mark in marks:
         parent, name = os.path.split(mark)
         taken = parent if name == _OPAQUE else str(PurePosixPath(parent) / name.removeprefix(".wh."))
         if taken in above:
             message = f"a layer of the engine's image removes /{taken}, where the weights must lie"
             raise Unsupported(message, "leave that folder alone in the engine's Dockerfile, then: invoke build")
+
+
+def _read_memo(memo: Path) -> list[str] | None:
+    """What was noted of a layer; None when nothing whole is there."""
+    try:
+        found = json.loads(memo.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, list) else None
 
 
 class _Stream(io.RawIOBase):

@@ -99,7 +99,10 @@ class Authority:
             self.header = f"Basic {base64.b64encode(pair).decode()}"
         elif scheme.lower() == "bearer":
             asked = dict(_FIELD.findall(rest))
-            self.header = f"Bearer {self._token(asked, others)}"
+            try:
+                self.header = f"Bearer {self._token(asked, others)}"
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError) as e:
+                raise self.refused(f"gives no token to push: {type(e).__name__}") from None
         else:
             raise self.refused("asks for a login")
 

@@ -24,6 +24,7 @@ from weighbridge.reference import Reference
 _TIMES = httpx.Timeout(connect=20, read=900, write=300, pool=60)  # a registry may hash 9 GiB before it answers
 _TRIES = 4
 PAUSE_SECONDS = 1.0  # after the first failure; then twice as long each time
+_ELSEWHERE = {301, 302, 303, 307, 308}  # kept in an object store: asked for by HEAD, it is there
 _BUSY = {429, 500, 502, 503, 504}
 _NO_STREAM = {400, 405, 411, 413, 416, 501}
 Pieces = Callable[[], Generator[memoryview, None, None]]
@@ -72,6 +73,7 @@ class RegistrySink:
             return True
         answer = self._ask("HEAD", self._path(f"blobs/sha256:{sealed.digest}"))
         there = answer.status_code == 200 and int(answer.headers.get("Content-Length", -1)) in (-1, sealed.size_bytes)
+        there = there or answer.status_code in _ELSEWHERE
         if there or self._mounted(sealed):
             self._keep(sealed.digest)
             return True
