@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ import pytest
 from test_cli import refused
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects.keyring import Keyring, read_secret
+from weighbridge.effects.keyring import Keyring, Made, read_secret
 from weighbridge.effects.tls import check_pair, self_signed
 from weighbridge.errors import BadFile, BadValue, HostError, Refused, UnknownName
 from weighbridge.keys import digest, keys_text, read_keys, with_key, without_key
@@ -78,6 +80,23 @@ def test_the_first_run_makes_two_keys_and_the_second_none(tmp_path: Path) -> Non
     assert not any(m.value in ring.file.read_text() for m in made)
     assert ring.ensure() == []
     assert read_secret(ring.own) == made[0].value
+
+
+def test_starts_at_one_instant_make_one_pair_of_keys(tmp_path: Path) -> None:
+    for turn in range(20):
+        home, together = tmp_path / str(turn), Barrier(4)
+
+        def start(home: Path = home, together: Barrier = together) -> list[Made]:
+            together.wait()
+            return Keyring(home).ensure()
+
+        with ThreadPoolExecutor(4) as pool:
+            made = [made for future in [pool.submit(start) for _ in range(4)] for made in future.result()]
+        assert [m.key.name for m in made] == ["owner", "metrics"]
+        ring = Keyring(home)
+        assert ring.read() == [m.key for m in made]
+        assert ring.own is not None
+        assert read_secret(ring.own) == made[0].value
 
 
 def test_a_file_that_was_named_is_not_made_up(tmp_path: Path) -> None:

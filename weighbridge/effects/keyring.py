@@ -55,18 +55,27 @@ class Keyring:
         if not self.is_new or self.own is None:
             self.read()  # what is wrong in it is said before anything starts
             return []
-        return [self.add(OWNER, "api"), self.add(METRICS, "metrics")]
+        with self._alone():  # both or neither: another start that waits here finds a file with both
+            return self._added((OWNER, "api"), (METRICS, "metrics")) if self.is_new else []
 
     def add(self, name: str, scope: str) -> Made:
         """A new random key. The file is replaced whole."""
-        value = f"wb-{secrets.token_urlsafe(_BITS // 8)}"
         with self._alone():
-            keys = with_key([] if self.is_new else self.read(), name, scope, value)
-            own = {OWNER: self.own, METRICS: self.own_metrics}.get(name)
+            return self._added((name, scope))[0]
+
+    def _added(self, *wanted: tuple[str, str]) -> list[Made]:
+        keys = [] if self.is_new else self.read()
+        made = []
+        for name, scope in wanted:
+            value = f"wb-{secrets.token_urlsafe(_BITS // 8)}"
+            keys = with_key(keys, name, scope, value)
+            made.append(Made(keys[-1], value))
+        for key, value in made:  # its owner's copy first: a hash whose value nobody has is a key nobody can use
+            own = {OWNER: self.own, METRICS: self.own_metrics}.get(key.name)
             if own is not None:
                 write_file(own, f"{value}\n", mode=0o600)
-            self._write(keys)
-        return Made(keys[-1], value)
+        self._write(keys)
+        return made
 
     def revoke(self, name: str) -> Key:
         """The key that is no more; streams that it began may end."""
