@@ -6,8 +6,9 @@ What a container would hold lies below /tmp/weighbridge instead of at the places
 places are changed to say so, and nothing else of them. The process runs as uid 10001 without capabilities where the
 machine lets it. The model is the demo, grown to the shape that the plan is for (grow.py). run.json: `answers_as`, the
 model of the catalogue whose questions are asked; `level`; `cache`, the name of a cache folder that runs may share;
-`forget`, to empty it first; `extra`, words after the image's name. RESULTS gets <id>.log, each line with the seconds
-since the start, and <id>.json: the report, what the engine says of its memory, and the phases of its start.
+`forget`, to empty it first; `pack`, to make a warm layer of it afterwards; `layer`, the run whose warm layer this image
+has; `extra`, words after the image's name. RESULTS gets <id>.log, each line with the seconds since the start, and
+<id>.json: the report, what the engine says of its memory, and the phases of its start.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ def laid_out(prepared: Path, folder: Path, run: dict[str, Any], plan: Plan, user
         shutil.rmtree(cache, ignore_errors=True)
     put(folder / "image", here / "opt", places)
     (here / "opt" / "entrypoint.sh").chmod(0o755)
+    if run.get("layer"):
+        subprocess.run(["tar", "-x", "-f", str(ROOT / f"{run['layer']}.tar"), "-C", str(here / "opt")], check=True)
     if not user:  # started by root, nginx would work as nobody, who may not open the engine's socket
         conf = here / "opt" / "nginx.conf"
         conf.write_text("user root;\n" + conf.read_text())
@@ -207,6 +210,8 @@ def prove(prepared: Path, folder: Path, results: Path, catalog: Catalog, user: l
         process.send_signal(signal.SIGTERM)
         found["exit_code"] = process.wait(40)
         found["stop_seconds"] = round(time.monotonic() - stopped, 2)
+        if run.get("pack"):
+            found["layer_bytes"] = pack(here, ROOT / f"{folder.name}.tar")
     except Exception as e:
         found["error"] = repr(e)
     finally:
@@ -216,6 +221,16 @@ def prove(prepared: Path, folder: Path, results: Path, catalog: Catalog, user: l
         found["keys_in_log"] = len(leaked)
         (results / f"{folder.name}.json").write_text(json.dumps(found, indent=1))
     return bool(found["ready"])
+
+
+def pack(here: Path, to: Path) -> int:
+    """The warm layer of what the run compiled, by the image's own program; its size."""
+    ask = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    cards = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.splitlines()
+    words = [sys.executable, str(here / "opt" / "warm.py"), "pack", "--card", ";".join(sorted(set(cards)))]
+    with to.open("wb") as out:
+        subprocess.run(words, check=True, stdout=out)
+    return to.stat().st_size
 
 
 def log_text(log: Log) -> str:
