@@ -24,7 +24,8 @@ podman run \
   --device /dev/devmm_svm \
   --device /dev/hisi_hdc \
   --tmpfs /tmp:rw,nosuid,nodev,size=4096m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/dcmi,target=/usr/local/dcmi,readonly \
@@ -36,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d3ee83d1672a84b4649fbab926eab39caf66c36e0d9662538d92b3561a7a8c59 \
+  --label io.weighbridge.plan=712d971ab47d5792d82dc092cbac4e02e79ef62730c4bd89097ee96f43c9b4a5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=ef608bd7c2333736fd107f825a8dd7c94f4b3d12e8b29399f2e87433e0979a89 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-d3ee83d1672a
+  --label io.weighbridge.spec=c19255b65b7643a9d259ddeb972e5a859cb9220c151ecb3616d016ca1acc723f \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-712d971ab47d

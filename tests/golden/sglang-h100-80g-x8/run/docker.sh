@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
+  --label io.weighbridge.plan=96e9ee516149abae439505b047904ddca256f0367b1cf6bf564056ddc02ba494 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771
+  --label io.weighbridge.spec=c7b8fa6cb1080646777d7737fa5d46a57896e671d2d361a7c1ed16cb3e11883e \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-96e9ee516149

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1a3f3afecb48d342d5ae88f4fb4d0ac4d443b6096d2ac68c149c736ebda6329e \
+  --label io.weighbridge.plan=64677955c5c0bde34cd4f803883c74e6833b82cdded712db3ba4c5070d42cc67 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=d147cb05685832d7f117f24da4136e22c19e996c9e685e8e497bd29fa0291e74 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1a3f3afecb48
+  --label io.weighbridge.spec=de77a72ca90768d2c40c8810a352fc4773ab437cd387c025aa955e9f679e1410 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-64677955c5c0

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=f58c2aa5742f072f2deba2a8069e087e44d7fb150442ee95dec76f3102c62e8d \
+  --label io.weighbridge.plan=6fc066d093862808c46539ebb09c28d6fc7f768ecff878ac1604cd0575f789d7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6f3eec6866249f05a976ca87705c83eee6afe5f93849a8034dbed2862511461a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-f58c2aa5742f
+  --label io.weighbridge.spec=1dd8f59f89cf70b92f297e5075e7d4bad64cb228e7359ddebc62de03d3395f29 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-6fc066d09386

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
+  --label io.weighbridge.plan=429502e4fd96c22d8b2245e7e742cd016b913e97b463040ebda23450974aa5fd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa
+  --label io.weighbridge.spec=16fdb24f44f96c9bc0e46a473ae94ef7e12b1d5c7fdad3baf90d664eea7ffcba \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-429502e4fd96

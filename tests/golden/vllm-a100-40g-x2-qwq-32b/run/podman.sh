@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwq-32b,target=/models/qwq-32b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwq-32b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=24c384805d4d4b5ace561cb47d0c9faddfec3b874f9741221496164c36357eee \
+  --label io.weighbridge.plan=a27c80a92601a756e3990f8329a44cddec7f48b8137e4ff1e5c26c09ebba7327 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f108625472f88077e8026976b6d1b2a91148e7e565ea0b0ece1a7528a5fbb75d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-24c384805d4d
+  --label io.weighbridge.spec=3335051cd46187623113037d4135474414c30b73232745cf4d9c3b93b4b5dab4 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-a27c80a92601

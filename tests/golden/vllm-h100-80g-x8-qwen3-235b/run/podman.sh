@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c9342968b9cb15a202c42357a23e3b7a2663fb488c988ea5498455b6e7310a94 \
+  --label io.weighbridge.plan=d42a22f7cf21554c7e2651fe17972598ec03d245a5279a05b058a178c33bcde5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=5994622f8c55b645a3a430975420981ebd8a59fac9768dc6242c2e5889e452f2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c9342968b9cb
+  --label io.weighbridge.spec=08e94b77d0d8d2b780cc3fc35d4a06212b2badf954fb671101355d1ce0206826 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d42a22f7cf21

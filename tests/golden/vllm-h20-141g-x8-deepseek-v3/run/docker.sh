@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=df13ff4622c6c3f75fa9e57b106e608f06c75a18d4c92351a8203649da1aac43 \
+  --label io.weighbridge.plan=c6d75feee81ba0abdea2933e0191c10866e6efb4a0ea6dfeb98acc0f75d45708 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=7ee95482ad0a27f2c6ee80c35acd5a91eb5ec46931030f4a1cf3bcc365620dfd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-df13ff4622c6
+  --label io.weighbridge.spec=5dcb7cafe09e2f663a36fa49fcc563ebc2936304c7a2164065bfb88ef5743c04 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-c6d75feee81b

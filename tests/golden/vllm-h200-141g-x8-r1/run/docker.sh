@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c0faf5f4acdf90ae1e063da15f1327a8de96e8205ec540fe3526893551144db4 \
+  --label io.weighbridge.plan=c57f3313af7078d19ca3e6fd66994d155a85511755fe47ac40a3956a94ce590d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=9af6feb85048b70a3e4841ba9611f9c294ce84a47c83aa45c142f5381c721b48 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-c0faf5f4acdf
+  --label io.weighbridge.spec=1edaaad086defa04279a5b59407e032332d1b3b376b81443856a5f0aacb1bb64 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-c57f3313af70

@@ -25,7 +25,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/PPU_SDK,target=/usr/local/PPU_SDK,readonly \
@@ -35,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d65ac63e3de7f3079c0714f84fb3c5ed33dbe62a7b35f74f8ab8b57893037d34 \
+  --label io.weighbridge.plan=83bc0d26d972aece11e26cf27ba2fa54c4ddebca7ca625b536255f456f6168c1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=3d85972a4a7c1ef9b0ca825deff5e00b15317cb0ddcb70519aa1b35e6f67daf1 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-d65ac63e3de7
+  --label io.weighbridge.spec=f4962fe9cad66549d729519164f51b82b8937735c297b7210b53c48b4bf56af0 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-83bc0d26d972

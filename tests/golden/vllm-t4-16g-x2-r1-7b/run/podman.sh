@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=81ad474d2981a5775d689bccaf00268eac0da3e87b97c02229e6e6e9725c0f2d \
+  --label io.weighbridge.plan=8b6fd80b5e2fcf89963a3e3b0f2f21d04122013c03804dc1ecdfc83d5af9b18f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=6c03b03da11643785f0c48d3079b4dbd1b7e639d2ef34ae1b4bed49b8dbcef4c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-81ad474d2981
+  --label io.weighbridge.spec=4104a6240eccb50410a447e0c9609af3d856b3fe34823b4e539c20537ff6ab59 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-8b6fd80b5e2f
