@@ -37,7 +37,7 @@ async function show(r) {
   if (!names) return r.return(404);
   const reply = await r.subrequest('/_/metrics', { method: 'GET' });
   if (reply.status !== 200) return r.return(503);
-  r.headersOut['Content-Type'] = 'text/plain; charset=utf-8';
+  r.headersOut['Content-Type'] = 'text/plain';
   r.return(200, shown(reply.responseText, names));
 }
 

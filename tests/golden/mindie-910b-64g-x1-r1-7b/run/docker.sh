@@ -30,8 +30,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=21c8c1dc4140fbb0b06b929e3fd9b859922937a316d8f66823109c4c160d8a04 \
+  --label io.weighbridge.plan=4005eaeb540b94e8ab038785aa94680bdbac9668534b7b0f915967b6ca98b472 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=74f73324d857c7d4e5351e9d17c908f926a5b7add6151fd1aab11faa8b60488b \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-21c8c1dc4140
+  --label io.weighbridge.spec=eeacb7f890f23dea6504dd89ce42199eb01eddbfc95d0d2e8dcdb8b1333ce466 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-4005eaeb540b

@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=712d971ab47d5792d82dc092cbac4e02e79ef62730c4bd89097ee96f43c9b4a5 \
+  --label io.weighbridge.plan=57b122409520771627a51693bdb44e13e427aa35a5ee6a9d1d7dcbd163a2ea59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=c19255b65b7643a9d259ddeb972e5a859cb9220c151ecb3616d016ca1acc723f \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-712d971ab47d
+  --label io.weighbridge.spec=720321ef9c42c67e7474b5348c69fa5e024b23fe5f35e5618d12a836cd936a26 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-57b122409520

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=e3fc818d56dfb3cec0af6c46d55348c6bb40b12dccce5583f0b91c0471fa6e88 \
+  --label io.weighbridge.plan=4a23fe0919f95a0852f933cfd1b993ae097367b756696a5f388e19f3f136827b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=6e52a393370b6c2320711bb448051be138c958bf43af321ead4de899bdf86c35 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-e3fc818d56df
+  --label io.weighbridge.spec=d233692870208aedea8c1b86d3d805c0cb0ed344da180257c79ecd7b72cd2b24 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-4a23fe0919f9

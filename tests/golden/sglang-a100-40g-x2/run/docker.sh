@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=395ea44be63cbbe4da02aad96995a599d4b76f22de90a230aa4dc5f788923330 \
+  --label io.weighbridge.plan=0bde94f8a67081d5551d45bdb8e8398ca2f03f1972cae5115d47a87384694b42 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=a8e69639ecf3e24e6b01c1b0aa11edabc502acd0960c6c27abeae046438a36ab \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-395ea44be63c
+  --label io.weighbridge.spec=fc807615b0e5267db30b2c8a499aa9be3c1c1d73a0157c1f28f255f0e8b0c045 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0bde94f8a670

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1793ee006ad64642ee71849cd4e3cbdeb05bb8a853c2efff53dff40ba899b479 \
+  --label io.weighbridge.plan=b61c3a0f59910428e2ec41ea1391c90c36c445638bcc847be8ac8345db8267db \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=d2d4bc88162e2f63b8ea5ae2ed4a475cab317dfcdb5ce5dcdc4a233838f14472 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-1793ee006ad6
+  --label io.weighbridge.spec=b77b1572114f1c7debeca930c22f68e2322864464aa6901aabceac070ef54d1e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b61c3a0f5991

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d63211f25d5445f17eb2fcc1ce3bd54d4dedef1cd1d65e6e69e171ac9ecc5b48 \
+  --label io.weighbridge.plan=055c4758b2a71a074f0b92cc1e96e981a923b628c342e1925a690e943aadf230 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=4bc5165ef2d9613d8430889ebd3de5c81b4b128fcabcd0bc50a12d46cc65cc6e \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-d63211f25d54
+  --label io.weighbridge.spec=146664704f6edd1dcf955620a8afabc4bd2b54119036fa19ac475c6115c9d5a5 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-055c4758b2a7

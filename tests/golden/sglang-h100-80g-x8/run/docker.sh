@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=96e9ee516149abae439505b047904ddca256f0367b1cf6bf564056ddc02ba494 \
+  --label io.weighbridge.plan=26f6540ffe09cc852174b750e68778b8f32804749116a0e079ad96e3d608301a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=c7b8fa6cb1080646777d7737fa5d46a57896e671d2d361a7c1ed16cb3e11883e \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-96e9ee516149
+  --label io.weighbridge.spec=9ed97de4991616eb36836f4ddcc9b8d2036f52fa266819fb163d03a6e0aeb6ac \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-26f6540ffe09

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=2d94792c25b2347667f8a1a3757ebcd23157a5025659d4fda2e3f90a0925e977 \
+  --label io.weighbridge.plan=412e30bc9a167bf02b350d6797b16427444ef1ba8e08b6565d1e9be6a0c20166 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=bb74650e3babc673f060097481db429c6e2a48220bc38c214a31edb961117813 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-2d94792c25b2
+  --label io.weighbridge.spec=03af7ac34541969012de5b9700ec5378651e7a0d4880baae7fa12447c429086a \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-412e30bc9a16

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=64677955c5c0bde34cd4f803883c74e6833b82cdded712db3ba4c5070d42cc67 \
+  --label io.weighbridge.plan=1921f3db9c123c509a3c164343b27e8a0abde2c2061fbf036bd72f389d286209 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=de77a72ca90768d2c40c8810a352fc4773ab437cd387c025aa955e9f679e1410 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-64677955c5c0
+  --label io.weighbridge.spec=ac36adf83a4e702d678661424fdae7bdc31e6d2ea78b18bf5cd9268d53c73bf1 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1921f3db9c12

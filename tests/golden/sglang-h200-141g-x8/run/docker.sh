@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=6fc066d093862808c46539ebb09c28d6fc7f768ecff878ac1604cd0575f789d7 \
+  --label io.weighbridge.plan=3f2f131d81e163412233b796b38c5a6af4ca9aaa23e5cb8a3b138b05bb82af46 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=1dd8f59f89cf70b92f297e5075e7d4bad64cb228e7359ddebc62de03d3395f29 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-6fc066d09386
+  --label io.weighbridge.spec=002617324ea2f1559fc3209fbb77a2dd0c9f27494b7d580696388141d859d5e6 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-3f2f131d81e1

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=429502e4fd96c22d8b2245e7e742cd016b913e97b463040ebda23450974aa5fd \
+  --label io.weighbridge.plan=a09728cb324f07c6a558895cc8e9799c36042ce043e2c2b1686960cc9bb0176c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=16fdb24f44f96c9bc0e46a473ae94ef7e12b1d5c7fdad3baf90d664eea7ffcba \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-429502e4fd96
+  --label io.weighbridge.spec=9495cb6a0ecc2513e36551ace9a7787dbbea5ac26d14c10801cd71d556ae04ed \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-a09728cb324f

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d457eb556f0f6c02986de4ab209286051ea26905acef610e9b0ee133424f4481 \
+  --label io.weighbridge.plan=cf1786c481d0601288bf2123ae8ab1f98cc563bedbd7456f520a3f4db748137a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=1a971462d7abb81502b13cd971f3811f9377cf806ae85a79e74e3ded2f405e03 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-d457eb556f0f
+  --label io.weighbridge.spec=e253b96205b186a102de708ecac07579919e143db0b7ee23e99a93efed9e95ff \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-cf1786c481d0

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=98310e1d70c29424f978b3e872af21547878e18c8ae38765f2dc15852cde3491 \
+  --label io.weighbridge.plan=ae53ecdad5025e185f0e979f0cb9ec3d7d5b0afcc4c9110b53215be05c43ccb9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=df5a940366cc51af92bfb5ded606bd9ba733aec00ce617a270c27e0f686e9c86 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-98310e1d70c2
+  --label io.weighbridge.spec=d9bf0a562a5c3476d42add81efecf70175dd464f4abd448c075520e7bf970be8 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-ae53ecdad502

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=deb7117990ab9c9ad5884666b0fbe83eaed62d2fc35e7ba1ef77288597b78b54 \
+  --label io.weighbridge.plan=55b797ccf4a0a6a96bdd969d043cd410b19b9e8046cdae04d72d79d2fd7e6ac8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=353b8d4d84ef4b93304ce49156dde3b32a485a7725e634aa3186accb03e9f918 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-deb7117990ab
+  --label io.weighbridge.spec=9b508fc0656e4f04c370f7848453d8370f6d26868eff4f58681666d7298d18a7 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-55b797ccf4a0

@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=2303821116a46d5678fe1e53680ab5211c2c0739bd446e20635311f4ff57c423 \
+  --label io.weighbridge.plan=66024e7c7b1d9f0e31588b414337c984c839c786d098ada7d22e4aabc90c3060 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=8a8d7b93be456f44f5acd1c118eaaa96843b46589aef1f7ec52c2bd4ee3c4539 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-2303821116a4
+  --label io.weighbridge.spec=f872cb4b44f2ba984dbc49c0e6afda14495e9554cad69d3e167a35090c407293 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-66024e7c7b1d

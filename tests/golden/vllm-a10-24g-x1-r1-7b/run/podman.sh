@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=88e7fbc149114fcb61953dca4786bf82fc707d67efd52a807a670ac2f3c7c468 \
+  --label io.weighbridge.plan=505ed9cc692cb8bd25a90e1330a2b0d49f166af1b024839f5a9bc849eb6844ee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=cc9a6d8e999f96a321de6249c85b73f10cc35990c5b0a2d6dd3c35da3890649b \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-88e7fbc14911
+  --label io.weighbridge.spec=ef6288581fbf22aaefa86be845eacd7062aaf08733dc8d40a97ec98ed80f1fbb \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-505ed9cc692c

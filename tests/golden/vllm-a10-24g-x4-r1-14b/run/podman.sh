@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=789020b5501c89408bd88b25f1ad68deb0d33f6702b00da18f29ad365045bc3f \
+  --label io.weighbridge.plan=808abbb1a95c80d3885ce8e7a11c77c85fefc000586477a060a342226517634c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=a0ae430fed65fc676b6dd4a5004e7d8474b1f949a79418f67f513a1ebc8a9321 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-789020b5501c
+  --label io.weighbridge.spec=ae3d300d8186344e4e9a3206df9f7d666b7058236d1502a1a8254f761fce1ba8 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-808abbb1a95c

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=a27c80a92601a756e3990f8329a44cddec7f48b8137e4ff1e5c26c09ebba7327 \
+  --label io.weighbridge.plan=c3c45b6d6e3c787ba71a0e7bdf74ef935d20c53761691548dab547ef87ca52b0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=3335051cd46187623113037d4135474414c30b73232745cf4d9c3b93b4b5dab4 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-a27c80a92601
+  --label io.weighbridge.spec=8d08256600fca3eeec6b871f1d9389f540e767f56b54fbc35097cc6e7d394d50 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-c3c45b6d6e3c

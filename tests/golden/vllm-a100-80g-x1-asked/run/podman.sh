@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=bdeb3f7783ca44fa928f82cf24642065619b9c10a255fe2f7e9ecfe1a633257a \
+  --label io.weighbridge.plan=8281d2921d55f4d87054fc8f41def70b131e09c3435413a16332f6a166959cb1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=3d454c42fe11af9dbcda61fe808dae6ba1677908227d5d508f1852c763a2467c \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bdeb3f7783ca
+  --label io.weighbridge.spec=b70950ddc2d12a111056546fabce82c9aeecd9e83f1ab643f83e23dfc826dd49 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8281d2921d55

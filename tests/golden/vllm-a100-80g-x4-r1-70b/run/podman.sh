@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8706d12c21878b8a93af3ceb22102f7471c25a3fd3ae890bda44b3de5160bd0f \
+  --label io.weighbridge.plan=8d25ed478133003773721430390d940518d4f839bc679acac96c50303bf509a3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=3c455a756d7178cfb3c7dbe5468ca61b114cae0bca1bfac4259a1c840c3a080c \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8706d12c2187
+  --label io.weighbridge.spec=6cc53c7a7717d3301921471fbb9d5856aeead332fb5569f57fd72faebecf61ec \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8d25ed478133

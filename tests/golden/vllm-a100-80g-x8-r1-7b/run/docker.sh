@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b7dd4a3114c6c463f9b38219e064eca3e384463e809b855ca5ac7eee8bc914e3 \
+  --label io.weighbridge.plan=a8b579c2f5ccae3e6024e67c4af85ff190624ba06d89c869789ad00c7d9157b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f4e370017970ccd91952d2568b9f68a4dfd9a2c2e32d54f6e630d4285733e4e2 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-b7dd4a3114c6
+  --label io.weighbridge.spec=b7e760e519ae62a72b2194684a45095c968016c21c192b493de0946ed4be52d4 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-a8b579c2f5cc

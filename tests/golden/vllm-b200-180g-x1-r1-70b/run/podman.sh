@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b5314ed40182b867bd7121279f5858cc1aae1f959b39ac1a84b23c22a2f05871 \
+  --label io.weighbridge.plan=aa2c49bb4be409fd1295a3f2538b31d5f587a9cbdd43460655ed11eac688ac42 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=60c48cd35cccc78f66f07cee3d2c0c8f1886fe36831adb0d9a9cb5d42b3ab251 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-b5314ed40182
+  --label io.weighbridge.spec=1740bb5bb8b7f375d2886494eb902c5fb45e157afb268cdfbc50844e8f520425 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-aa2c49bb4be4

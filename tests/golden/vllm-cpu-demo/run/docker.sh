@@ -21,8 +21,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=91093cbbca88e3fb75cd93c9619b39cbe0cfa3fbf6000a8ae974168228a93a55 \
+  --label io.weighbridge.plan=b6018101e16d3ddc2fabbc23eb276a67dd9343f545589db2efb8646c4ae6ce8a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=b604848c6b80e5c9214213c41a98e823787c8aa1f4f1cb0a4cd09d5e753deb0c \
-  weighbridge/vllm:cpu-weighbridge-demo-91093cbbca88
+  --label io.weighbridge.spec=766b053c1816648479a3d9e009b8e0e012e5b3ad7cb937df6202afdc6f2cf30d \
+  weighbridge/vllm:cpu-weighbridge-demo-b6018101e16d

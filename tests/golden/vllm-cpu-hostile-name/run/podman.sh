@@ -21,8 +21,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=eedfa9e5fde07b800d38a151d99cc9803234eb80560deabce4b2ed8ea1172d43 \
+  --label io.weighbridge.plan=bbdee722a688bf37dd594df90cf78ed6407499c89bac6b1ccfb807ed751263f9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=fb8552d1987372f8deeec1e713a8772b8038d78b04d49355834e5f52672c7ba0 \
-  weighbridge/vllm:cpu-it-s-a-model-id-eedfa9e5fde0
+  --label io.weighbridge.spec=d5878f1e10a2863be228caa877a678de38d28c06f54f8d0ac3577c9e8ab6cea5 \
+  weighbridge/vllm:cpu-it-s-a-model-id-bbdee722a688

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d42a22f7cf21554c7e2651fe17972598ec03d245a5279a05b058a178c33bcde5 \
+  --label io.weighbridge.plan=c18686304aff373998dd366ab2bb50a035769b74d8529ff1ecb4253fc127c9b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=08e94b77d0d8d2b780cc3fc35d4a06212b2badf954fb671101355d1ce0206826 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d42a22f7cf21
+  --label io.weighbridge.spec=0d098bb8abc29942dbf049e92438d51b3314e76d7121904d1852e8cd94ad0fb2 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c18686304aff

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=c6d75feee81ba0abdea2933e0191c10866e6efb4a0ea6dfeb98acc0f75d45708 \
+  --label io.weighbridge.plan=481e058a2d1efe1bbe1facb58f221ee1c3edd2443203a8a050759d92c92858f7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=5dcb7cafe09e2f663a36fa49fcc563ebc2936304c7a2164065bfb88ef5743c04 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-c6d75feee81b
+  --label io.weighbridge.spec=67d9ca127abbc0b3120a2906da5cfdd6a5fa22f00018a3a41606c992c039a53d \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-481e058a2d1e

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=99561840f39818b13bdf81bfd368716ed37e87d2499fad957abf7017322798d2 \
+  --label io.weighbridge.plan=f869845d72a8ba70db3d772f1ee9f7d0278dac4b2f7366ed09dc4eb878daf33a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=7bb1ba1e3cf74337ff9bcdf64a3c4be1ccf548dd9864fb31cf647e7311b9abb4 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-99561840f398
+  --label io.weighbridge.spec=fb63012bb0d660c8bd01e7d67b303ed04644487c5af154318cc82f9710fe6067 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-f869845d72a8

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c57f3313af7078d19ca3e6fd66994d155a85511755fe47ac40a3956a94ce590d \
+  --label io.weighbridge.plan=b8da547a5644fd8c069a1ee5083fc484e116d5e59623433f119a363f6151ea0e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=1edaaad086defa04279a5b59407e032332d1b3b376b81443856a5f0aacb1bb64 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-c57f3313af70
+  --label io.weighbridge.spec=bed18edf0bc4ef8b3cee39d41829ea5fd7bd98e91d0afc677cbd53fa2234c7ce \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-b8da547a5644

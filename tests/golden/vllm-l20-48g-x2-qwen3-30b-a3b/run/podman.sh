@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=3aa7c951dd18d8e80ae67f4cd06cbe3b95512621626771f22a40af5ea3f52a76 \
+  --label io.weighbridge.plan=af7847aedbd908854b5a2ce51bdcdb818cf3ba6638fc8edef1005cbefe4af059 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=9cccffd775f0de80bdfa8f451d436f3b22f7a492108873896fd3de2870ff75fb \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-3aa7c951dd18
+  --label io.weighbridge.spec=e4b1617f00057641897a4f2dff63b4694a3bcb73f56dbf81af4f924536c5ba4a \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-af7847aedbd9

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=3250cd96ca6676b6c44304519512b09fc220f06155ba1b90c7247628fc16aa50 \
+  --label io.weighbridge.plan=23a12b91fccfab5e92c6acae9193eca7b945c0c8dd41aba8bb31051d18762b12 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=cc1809b58ed805a1542d0fc022877e3c2dd4612097c850ec08bffec7e0457fcf \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-3250cd96ca66
+  --label io.weighbridge.spec=12b1d4b62b04934756ca7cd162bd773329a49a24e75f107769f935605b3cce4e \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-23a12b91fccf

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ad6f76cf38e07b970668e8ed12e0f07f4912548e4a4ed6cb7e01c6ce9b5da7ef \
+  --label io.weighbridge.plan=4e9dc25ed2ff962cc1b062ad547e747c15210dda789d702fc13f95fee473ad04 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=db91ea7eec7788120e10cbfa7433d18a34c6ace8084c4137254f5ab5e9379594 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-ad6f76cf38e0
+  --label io.weighbridge.spec=281e5341f75fe897ba73054e2f18beb6a0fb4982ba50ff337d6a7e94f4248969 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-4e9dc25ed2ff

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=04515e7d5e60b97a6ae3160eb984dc3efde769356079f4238893eb4caf694a88 \
+  --label io.weighbridge.plan=776a4c978e3e7032707c7c91daae49b60f2450bafae9738b711f4864bf2277ca \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=a4773ebefb197415039d0aadd5a7b98177fe55f9e8966abecca607547e80d96b \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-04515e7d5e60
+  --label io.weighbridge.spec=d60b1b37d2eba829858078a66fd7d5a48af1adec3aeb8941dcc3d49d32c4d9c9 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-776a4c978e3e

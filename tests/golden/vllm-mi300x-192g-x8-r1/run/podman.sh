@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ff666e66c1fed4aa30f0de02d170d1ab2c9dfe20a8824df088f1660083b8c6b5 \
+  --label io.weighbridge.plan=b85c78ee99b47f8867d6c4e9a5015d9740cdeeb0681ff8d7a18206a2215fcefd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=f731fc13e3366f2315fe34de12b9c934f8baa4a42490ad45a54e26c8f84e1686 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-ff666e66c1fe
+  --label io.weighbridge.spec=169b55f56c87a8f9bb463bad3cc78ca61e0c9446b82fcac9f69fc2b93f1d573a \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-b85c78ee99b4

@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=83bc0d26d972aece11e26cf27ba2fa54c4ddebca7ca625b536255f456f6168c1 \
+  --label io.weighbridge.plan=5440f5804174aa61ce4829ed0e692dac8d17ec70150c2b8a4db3c87b630ffefb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=f4962fe9cad66549d729519164f51b82b8937735c297b7210b53c48b4bf56af0 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-83bc0d26d972
+  --label io.weighbridge.spec=0e861c8a8fe234d65c04e8d78555b8b8a01d05cfc069b8aae01109e5299ca192 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-5440f5804174

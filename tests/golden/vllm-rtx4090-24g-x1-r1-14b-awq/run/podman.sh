@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=f75c4a509aecaa349aa8451a0c5c215cc18a116511981e5fd274faf63618a304 \
+  --label io.weighbridge.plan=7f852dbfe791490a03340283376cf71ba4318ad32e89f0c8e6828bf8631821f4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=ec11ee95cd5a29b112126f5938f778ce95f644ea07ecb25255ad83f9d87e3f3b \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-f75c4a509aec
+  --label io.weighbridge.spec=737f6bc88622c252757c0fc4dbf19ca1f1c7a0469af1fbc4215c29f1e6051142 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-7f852dbfe791

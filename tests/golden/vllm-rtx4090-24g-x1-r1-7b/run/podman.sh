@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5abe8de6b10484589e586f72baa1dfe06857618c5ead9ea81413bde6386819f7 \
+  --label io.weighbridge.plan=0940239cfe7acb498aa9ac15dcb50a9f71fe1518e6c9ec4864e4ff961e84275f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=38de45d1ce4ca78926ae2c087f9ba53107ba04558c7c4fa3023287d107b082be \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-5abe8de6b104
+  --label io.weighbridge.spec=a381d783ae819f8c4d73152493d52203bab10081ae2bbb99c0bb6b2c39ca9b3f \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-0940239cfe7a

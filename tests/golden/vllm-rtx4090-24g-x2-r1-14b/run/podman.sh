@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0d425a1eb696d5eea192295a3717b79daad66eeefde49d00d8b9f343ce231af6 \
+  --label io.weighbridge.plan=f18e3cdfedad290647cdea63bd8d630e798ab8f533ef7005c5d192da1bd5ac17 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=a0375ff2c1a466b77fbec0f6df31f03d2c7e0a4416ced0d1047e0c36ffbb601e \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-0d425a1eb696
+  --label io.weighbridge.spec=588c8a2d68ad22d7cc9b8d4d30b99dba72bf93ef80afa280506ce35e83796b12 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f18e3cdfedad

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=ebc52eeef1dc4dad4d416a3af111165fa6cf5e6744e6b8f5bb59cb0aedb21845 \
+  --label io.weighbridge.plan=f713f2cabea8bf4f876a2636a73ae28970c0e965640fbf5d18289f8874e6d7dc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=51c6713dc6880a035b956d9a958fdee19d35e14bc9cb1872dc60fadf372775fd \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ebc52eeef1dc
+  --label io.weighbridge.spec=3cf7a2dafaacd488a0a95596f71a19eb9f925c9e19ddfdaf103f3fd29e4aed3a \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-f713f2cabea8

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=8b6fd80b5e2fcf89963a3e3b0f2f21d04122013c03804dc1ecdfc83d5af9b18f \
+  --label io.weighbridge.plan=b2bd306c7e556dbef52e46ec744a1537738e7d34c11fd7e6349d38643a388d29 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=4104a6240eccb50410a447e0c9609af3d856b3fe34823b4e539c20537ff6ab59 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-8b6fd80b5e2f
+  --label io.weighbridge.spec=b4b27ded80f8f3833ee89ed9fe15a2ccdc331ef92baea3bc5d22983cfa29cec7 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b2bd306c7e55
