@@ -58,7 +58,7 @@ def appliance(
     line = [*invoke, "run", "--print", "docker", "--name", name, "--port", "0"]
     said = subprocess.run([*line, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     words = [w.replace("size=1024m", bodies) if w.startswith("/run/bodies:") else w
-             for w in shlex.split(said.replace("\\\n", " "))]  # fmt: skip
+             for w in shlex.split(said.replace("\\\n", " "), comments=True)]  # fmt: skip
     for flag, value in (("--user", uid), ("--restart", restart)):
         if value:
             words[words.index(flag) + 1] = value
