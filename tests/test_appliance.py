@@ -41,9 +41,11 @@ class Daemon:
         self.broken = False
         self.slow = 0.0
         self.asked: list[tuple[str, str, Any]] = []
+        self.queries: list[str] = []
 
     def answer(self, method: str, path: str, query: str, body: Any) -> tuple[int, Any]:
         self.asked.append((method, path, body))
+        self.queries.append(query)
         if path == "/health":
             return self.health, {}
         if path in ("/_ping", "/version"):
@@ -287,6 +289,18 @@ def test_what_cannot_be_read_leaves_status_without_figures(
 
 
 # --- the engine itself ---------------------------------------------------------------------------------
+
+
+def test_docker_waits_as_long_as_the_appliance_drains(daemon: Daemon, host: Host, start: Start, inv: Any) -> None:
+    """What it was started with is said to Docker, whose client would else give up before the last streams end."""
+    host.run(start.spec)
+    daemon.containers["mine"]["Config"]["StopTimeout"] = 3600
+    said = inv("stop", "--name", "mine")
+    assert said.code == 0
+    assert "t=3600" in daemon.queries
+    assert "within 3600 s" in said.err
+    assert daemon.containers == {}
+
 
 CALLS: dict[str, Callable[[Host, Any, RunSpec], object]] = {
     "find": lambda host, _, spec: host.find("1"),

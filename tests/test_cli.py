@@ -183,7 +183,7 @@ def test_a_catalogue_may_come_from_the_environment(inv: Any, tmp_path: Path, mon
 def test_the_docker_line_of_four_l40s(inv: Any) -> None:
     said = inv("run", "--profile", "l40s-48g-x4", "--model", LLAMA, "--weights", "/srv/w", "--print", "docker")
     assert said.code == 0
-    words = shlex.split(said.out.replace("\\\n", " "))
+    words = shlex.split(said.out.replace("\\\n", " "), comments=True)
     after = {w: words[i + 1] for i, w in enumerate(words[:-1])}
     assert words[:2] == ["docker", "run"]
     assert after["--gpus"] == '"device=0,1,2,3"'
@@ -201,7 +201,7 @@ def test_every_spelling_is_printed(name: str, inv: Any) -> None:
     said = inv(*words)
     assert said.code == 0
     assert "127.0.0.1:8000:8000" in said.out
-    assert inv(*words, "--json").data["text"].rstrip("\n") == said.out.rstrip("\n")
+    assert said.out.rstrip("\n").endswith(inv(*words, "--json").data["text"].rstrip("\n"))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +20,7 @@ import pytest
 from support import GOLDEN, ROOT
 
 from weighbridge.runspec import _REASONS
+from weighbridge.types import Reach
 
 SHARED = ROOT / "images" / "_shared" / "gateway"
 MODULE = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
@@ -23,6 +28,8 @@ MODULE = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 
 def program(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(SHARED))
+    for other in ("checks", "gateway"):
+        monkeypatch.delitem(sys.modules, other, raising=False)
     spec = importlib.util.spec_from_file_location(f"container_{name}", SHARED / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -39,6 +46,11 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def supervise(monkeypatch: pytest.MonkeyPatch) -> Any:
     return program("supervise", monkeypatch)
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return program("gateway", monkeypatch)
 
 
 # --- checks
@@ -97,12 +109,21 @@ def test_the_container_reads_what_the_host_writes(checks: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "given",
-    [{"WEIGHBRIDGE_CORS": "*"}, {"WEIGHBRIDGE_CORS": 'https://a" "b'}, {"WEIGHBRIDGE_CONSOLE": "on"},
-     {"WEIGHBRIDGE_KEY_RATE": "0"}, {"WEIGHBRIDGE_KEY_STREAMS": "1;"}, {"WEIGHBRIDGE_STOP_SECONDS": "x"}],
+    [{"WEIGHBRIDGE_CORS": "*"}, {"WEIGHBRIDGE_CORS": 'https://a" "b'}, {"WEIGHBRIDGE_CORS": "https://a,null"},
+     {"WEIGHBRIDGE_CORS": f"https://{'a' * 254}"}, {"WEIGHBRIDGE_CONSOLE": "on"},
+     {"WEIGHBRIDGE_KEY_RATE": "0"}, {"WEIGHBRIDGE_KEY_STREAMS": "1;"}, {"WEIGHBRIDGE_STOP_SECONDS": "x"},
+     {"WEIGHBRIDGE_KEY_STREAMS": "65536"}, {"WEIGHBRIDGE_KEY_RATE": "100001"}],
 )  # fmt: skip
-def test_a_setting_that_is_none_is_a_failed_check(given: dict[str, str], supervise: Any) -> None:
+def test_a_setting_that_is_none_is_a_failed_check(given: dict[str, str], gateway: Any) -> None:
     with pytest.raises(Exception, match="check settings failed: WEIGHBRIDGE_"):
-        supervise.Settings(given)
+        gateway.Settings(given)
+
+
+def test_the_container_means_by_no_setting_what_the_host_means(gateway: Any) -> None:
+    """A default is not told to the container, so it must be the same one."""
+    here, there = Reach(keys="/etc/weighbridge/keys/keys"), gateway.Settings({})
+    assert (str(there.keys), there.console, there.cors, there.cert) == (here.keys, here.console, [], here.tls_cert)
+    assert (there.rate, there.streams, there.stop_seconds) == (here.key_rate, here.key_streams, here.stop_seconds)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +134,8 @@ def test_a_setting_that_is_none_is_a_failed_check(given: dict[str, str], supervi
         ("[notice] signal 1 (SIGHUP) received", "[notice] signal 1 (SIGHUP) received"),
     ],
 )
-def test_a_message_loses_its_queries(line: str, kept: str, supervise: Any) -> None:
-    found = supervise._QUERY.sub("?…", line)
+def test_a_message_loses_its_queries(line: str, kept: str, gateway: Any) -> None:
+    found = gateway._QUERY.sub("?…", line)
     assert kept in found
     assert "wb-x" not in found
 
@@ -126,7 +147,7 @@ def test_a_death_has_the_code_that_a_shell_gives_it(supervise: Any) -> None:
 # --- nginx
 
 
-def prepared(folder: Path, supervise: Any, **given: str) -> Any:
+def prepared(folder: Path, gateway: Any, **given: str) -> Any:
     """The gateway's files for the CPU appliance, in `folder` instead of the container's own."""
     from weighbridge.effects.keyring import Keyring
 
@@ -134,43 +155,156 @@ def prepared(folder: Path, supervise: Any, **given: str) -> Any:
     ring.ensure()
     plan = json.loads((GOLDEN / "vllm-cpu-demo" / "image" / "plan.json").read_text())
     plan["gateway"]["socket"] = str(folder / "engine" / "engine.sock")
-    settings = supervise.Settings({"WEIGHBRIDGE_KEYS": str(ring.file), **given})
-    gateway = supervise.Gateway(plan, settings, run=folder)
-    gateway.prepare()
-    return gateway
+    settings = gateway.Settings({"WEIGHBRIDGE_KEYS": str(ring.file), **given})
+    (folder / "bodies").mkdir()
+    found = gateway.Gateway(plan, settings, run=folder, bodies=folder / "bodies")
+    found.prepare()
+    return found
 
 
-def test_the_files_hold_hashes_and_no_key(supervise: Any, tmp_path: Path) -> None:
-    gateway = prepared(tmp_path, supervise, WEIGHBRIDGE_CORS="https://a.example", WEIGHBRIDGE_KEY_RATE="7")
+def test_the_files_hold_hashes_and_no_key(gateway: Any, tmp_path: Path) -> None:
+    found = prepared(tmp_path, gateway, WEIGHBRIDGE_CORS="https://a.example", WEIGHBRIDGE_KEY_RATE="7")
     written = "".join(p.read_text() for p in tmp_path.iterdir() if p.is_file())
     assert (tmp_path / "home" / "key").read_text().strip() not in written
     assert '"https://a.example" "https://a.example";' in written
     assert "rate=7r/s" in written
     before = (tmp_path / "api.map").read_text()
-    gateway.settings.keys.write_text("")
-    gateway.follow()
+    found.settings.keys.write_text("")
+    found.follow()
     assert (before != "", (tmp_path / "api.map").read_text()) == (True, ""), "the last key can be revoked too"
 
 
-@pytest.mark.parametrize("case", sorted(p.parent.parent.name for p in GOLDEN.glob("*/image/nginx.conf")))
-def test_every_configuration_is_one_that_nginx_takes(case: str, supervise: Any, tmp_path: Path) -> None:
+def pair(folder: Path) -> tuple[bytes, bytes]:
+    """A certificate and its key."""
+    from weighbridge.effects.tls import self_signed
+
+    cert, key, _ = self_signed(folder, "127.0.0.1")
+    return Path(cert).read_bytes(), Path(key).read_bytes()
+
+
+def test_a_pair_that_is_none_stands_in_the_way_of_no_other_change(
+    gateway: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nginx refuses a whole reload over it, and a key that was revoked would go on opening."""
+    one, other = pair(tmp_path / "one"), pair(tmp_path / "other")
+    cert, key = tmp_path / "one" / "cert.pem", tmp_path / "one" / "key.pem"
+    found = prepared(tmp_path, gateway, WEIGHBRIDGE_TLS_CERT=str(cert), WEIGHBRIDGE_TLS_KEY=str(key))
+    served = tmp_path / "tls.pem"
+    assert served.read_bytes() == one[0] + b"\n" + one[1]
+    assert served.stat().st_mode & 0o777 == 0o600
+    cert.write_bytes(other[0])
+    found.settings.keys.write_text("")
+    found.follow()
+    assert served.read_bytes() == one[0] + b"\n" + one[1]
+    assert (tmp_path / "api.map").read_text() == ""
+    said = capsys.readouterr().err
+    assert "check tls failed" in said
+    assert "the certificate and its key stay as they were" in said
+    assert "PRIVATE" not in said
+    found.follow()
+    assert capsys.readouterr().err == "", "said once"
+    key.write_bytes(other[1])
+    found.follow()
+    assert served.read_bytes() == other[0] + b"\n" + other[1]
+    cert.unlink()
+    found.follow()
+    assert served.read_bytes() == other[0] + b"\n" + other[1]
+    assert sorted(p.name for p in tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("wrong", ["other", "nothing", "encrypted"])
+def test_a_pair_that_is_none_ends_the_start(wrong: str, gateway: Any, tmp_path: Path) -> None:
+    one, key = pair(tmp_path / "one"), tmp_path / "one" / "key.pem"
+    assert one[1] == key.read_bytes()
+    if wrong == "encrypted":
+        words = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(tmp_path / "locked")]
+        subprocess.run(words, check=True, capture_output=True)
+    texts = {"other": pair(tmp_path / "other")[1], "nothing": b"", "encrypted": b""}
+    key.write_bytes((tmp_path / "locked").read_bytes() if wrong == "encrypted" else texts[wrong])
+    files = {"WEIGHBRIDGE_TLS_CERT": str(key.with_name("cert.pem")), "WEIGHBRIDGE_TLS_KEY": str(key)}
+    with pytest.raises(Exception, match=r"check tls failed: .* are no pair to serve from"):
+        prepared(tmp_path, gateway, **files)
+    assert not (tmp_path / "tls.pem").exists()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """This process can write no file of more than a byte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_room_ends_nothing_and_is_tried_again(
+    gateway: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = prepared(tmp_path, gateway)
+    before = (tmp_path / "api.map").read_text()
+    found.settings.keys.write_text(found.settings.keys.read_text().replace("owner", "proprietor"))
+    with no_room():
+        found.follow()
+        found.follow()
+    assert capsys.readouterr().err.count("cannot be taken over yet") == 1, "said once"
+    assert (tmp_path / "api.map").read_text() == before
+    found.follow()
+    assert "proprietor" in (tmp_path / "api.map").read_text()
+    assert sorted(p.name for p in tmp_path.glob(".*")) == []
+
+
+def test_a_drain_needs_no_room_and_takes_the_time_it_is_told(gateway: Any, tmp_path: Path) -> None:
+    found = prepared(tmp_path, gateway, WEIGHBRIDGE_STOP_SECONDS="40")
+    found.process = subprocess.Popen([sys.executable, "-c", "pass"])
+    found.process.wait()
+    assert found.stop_seconds() == 40
+    (tmp_path / "stop-seconds").write_text("120\n")
+    assert found.stop_seconds() == 120
+    for wrong in ("", "x", "-1", "0"):
+        (tmp_path / "stop-seconds").write_text(wrong)
+        assert found.stop_seconds() == 40
+    inode = (tmp_path / "draining.conf").stat().st_ino
+    found.drain(0)
+    assert (tmp_path / "drain.conf").read_text() == "return 503;\n"
+    assert (tmp_path / "drain.conf").stat().st_ino == inode, "renamed, not written"
+
+
+def nginx_test(folder: Path, case: str) -> None:
+    """nginx -t on a case's configuration, with the files that were prepared in `folder`."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
         if os.environ.get("CI") == "true":
             pytest.fail("nginx is missing, and CI must have it")
         pytest.skip("nginx is missing")
-    prepared(tmp_path, supervise)
-    text = (GOLDEN / case / "image" / "nginx.conf").read_text().replace("/run/weighbridge", str(tmp_path))
-    text = text.replace("/opt/weighbridge", str(SHARED))
+    text = (GOLDEN / case / "image" / "nginx.conf").read_text().replace("/run/weighbridge", str(folder))
+    text = text.replace("/run/bodies", str(folder / "bodies")).replace("/opt/weighbridge", str(SHARED))
     if not MODULE.is_file():  # the image has it; here the hash of a key stays empty
-        (tmp_path / "modules.conf").write_text("")
+        (folder / "modules.conf").write_text("")
         text = "".join(f"{line}\n" for line in text.splitlines() if not line.lstrip().startswith("js_"))
         text = text.replace("map $key_sha256", "map $http_authorization")
-    (tmp_path / "nginx.conf").write_text(text)
-    words = [nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    (folder / "nginx.conf").write_text(text)
+    words = [nginx, "-t", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr.replace('the "user" directive', ""), done.stderr
+
+
+@pytest.mark.parametrize("case", sorted(p.parent.parent.name for p in GOLDEN.glob("*/image/nginx.conf")))
+def test_every_configuration_is_one_that_nginx_takes(case: str, gateway: Any, tmp_path: Path) -> None:
+    prepared(tmp_path, gateway)
+    nginx_test(tmp_path, case)
+
+
+def test_so_is_one_with_all_that_may_be_asked(gateway: Any, tmp_path: Path) -> None:
+    pair(tmp_path / "tls")
+    longest = f"https://{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 9}:65535"
+    prepared(
+        tmp_path, gateway, WEIGHBRIDGE_CORS=f"https://a.example,{longest}", WEIGHBRIDGE_CONSOLE="open",
+        WEIGHBRIDGE_TLS_CERT=str(tmp_path / "tls" / "cert.pem"), WEIGHBRIDGE_TLS_KEY=str(tmp_path / "tls" / "key.pem"),
+        WEIGHBRIDGE_KEY_RATE="100000", WEIGHBRIDGE_KEY_STREAMS="4096",
+    )  # fmt: skip
+    nginx_test(tmp_path, "vllm-cpu-demo")
 
 
 # --- what is written about it
@@ -179,3 +313,18 @@ def test_every_configuration_is_one_that_nginx_takes(case: str, supervise: Any, 
 def test_the_page_on_security_gives_the_reasons_of_the_run_itself() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     assert [why for why in _REASONS.values() if f"| {why} |" not in text] == []
+
+
+CHECKS = {
+    ".py": re.compile(r"""(?:Wrong\(\s*"|readable\("|writable\("|say\(f?"check )([a-z-]+)"""),
+    ".j2": re.compile(r"(?:^ *|\|\| )refuse ([a-z-]+) ", re.MULTILINE),
+}
+
+
+def test_the_page_on_security_lists_every_check_by_its_id() -> None:
+    files = [(p, CHECKS[p.suffix]) for p in (ROOT / "images").rglob("*") if p.suffix in CHECKS]
+    named = {name for path, pattern in files for name in pattern.findall(path.read_text(encoding="utf-8"))}
+    assert {"run", "tls", "mig", "first-token"} <= named, "the pattern finds those of Python and of shell"
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("| check |")[2]
+    listed = re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(named)

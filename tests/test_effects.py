@@ -217,8 +217,21 @@ def test_a_port_that_is_taken_is_said() -> None:
     probe.check_port("127.0.0.1", port)
 
 
-def test_a_free_port_is_free() -> None:
-    probe.check_port("127.0.0.1", probe.free_port("127.0.0.1"))
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+def test_a_free_port_is_free(address: str) -> None:
+    if ":" in address and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    probe.check_address(address)
+    probe.check_port(address, probe.free_port(address))
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+def test_an_address_of_another_machine_is_said(address: str) -> None:
+    for ask in (probe.check_address, probe.free_port, lambda a: probe.check_port(a, 8000)):
+        with pytest.raises(HostError) as caught:
+            ask(address)
+        assert caught.value.message == f"this machine has no address {address} to listen on"
+        assert "ip -br address" in caught.value.hint
 
 
 # --- cards ---------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from weighbridge.effects.keyring import Keyring, Made, read_secret
 from weighbridge.effects.tls import check_pair, self_signed
 from weighbridge.errors import BadFile, BadValue, HostError, Refused, UnknownName
 from weighbridge.keys import digest, keys_text, read_keys, with_key, without_key
-from weighbridge.reach import asked_at, is_open, read_reach
+from weighbridge.reach import asked_at, bracketed, is_open, read_reach
 from weighbridge.report import curl_line
 from weighbridge.types import Reach, SmokeReport
 
@@ -189,9 +190,11 @@ def test_what_is_not_asked_for_stays_closed() -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("listen", "localhost"), ("listen", "0.0.0.0:80"), ("cors", "*"), ("cors", "https://a;"), ("cors", "chat.example"),
+    [("listen", "localhost"), ("listen", "0.0.0.0:80"), ("listen", "[::1"), ("listen", "::1]:8000"), ("listen", "[]"),
+     ("listen", "fe80::1%eth0"), ("listen", "ff02::1"), ("listen", "224.0.0.1"), ("key_streams", "4097"),
+     ("cors", "*"), ("cors", "https://a;"), ("cors", "chat.example"),
      ("cors", "https://a/b"), ("console", "opn"), ("key_rate", "0"), ("key_streams", "-1"), ("memory_limit", "12"),
-     ("memory_limit", "1m"), ("stop_seconds", "2"), ("stop_seconds", "x")],
+     ("cors", "null"), ("memory_limit", "1m"), ("stop_seconds", "5"), ("stop_seconds", "86401"), ("stop_seconds", "x")],
 )  # fmt: skip
 def test_what_cannot_be_an_answer_is_refused(flag: str, value: str) -> None:
     with pytest.raises(Refused) as caught:
@@ -206,6 +209,23 @@ def test_what_cannot_be_an_answer_is_refused(flag: str, value: str) -> None:
 )
 def test_this_machine_asks_where_it_listens(address: str, url: str) -> None:
     assert asked_at(address) == url
+
+
+@pytest.mark.parametrize(
+    ("typed", "address", "written"),
+    [("::1", "::1", "[::1]"), ("[::1]", "::1", "[::1]"), ("::", "::", "[::]"), ("[::]", "::", "[::]"),
+     ("FD00:0::7", "fd00::7", "[fd00::7]"), ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1"),
+     ("10.0.0.7", "10.0.0.7", "10.0.0.7")],
+)  # fmt: skip
+def test_an_address_has_its_brackets_before_a_port_and_nowhere_else(typed: str, address: str, written: str) -> None:
+    found = read_reach({"listen": typed}, keys="/k", tls=None)
+    assert (found.address, bracketed(found.address)) == (address, written)
+    assert is_open(found) == (address not in ("::1", "127.0.0.1"))
+
+
+def test_origins_are_kept_each_once() -> None:
+    both = read_reach({"cors": "https://a.example, http://b:8080,https://a.example"}, keys="/k", tls=None)
+    assert both.cors == "https://a.example,http://b:8080"
 
 
 @pytest.mark.parametrize(
@@ -239,6 +259,43 @@ def test_the_line_carries_what_was_asked_and_makes_nothing(
     ):  # fmt: skip
         assert part in said.out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spelling", ["docker", "podman", "compose"])
+def test_a_printed_line_says_what_is_to_be_typed_first(
+    spelling: str, inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As comments: the output is a script, or a compose file, all the same."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "my config"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    words = ("run", "--print", spelling, "--name", "mine", "--tls", "self-signed", "--listen", "::1")
+    said = inv(*words)
+    steps = [line.removeprefix("#   ") for line in said.out.splitlines() if line.startswith("#   ")]
+    assert [s.split()[:3] for s in steps] == [["invoke", "keys", "add"]] * 2 + [["mkdir", "-p", "-m"]]
+    assert inv(*words, "--json").data["first"] == steps
+    assert not inv(*words, "--json").data["text"].startswith("# Not all")
+    for step in steps[:2]:
+        assert inv(*shlex.split(step)[1:]).code == 0
+    subprocess.run(["sh", "-c", steps[2]], check=True, capture_output=True)
+    home = tmp_path / "my config" / "weighbridge" / "mine"
+    assert [(k.name, k.scope) for k in Keyring(home).read()] == [("owner", "api"), ("metrics", "metrics")]
+    check_pair(home / "tls" / "cert.pem", home / "tls" / "key.pem")
+    after = inv(*words)
+    assert "Type first" not in after.out
+    assert said.out.endswith(after.out), "nothing else is changed by it"
+    assert inv(*words, "--json").data["first"] == []
+
+
+def test_a_key_file_that_was_named_is_named_in_what_is_to_be_typed(inv: Any) -> None:
+    said = inv("run", "--print", "docker", "--keys", "my keys/keys")
+    step = next(line for line in said.out.splitlines() if "keys add" in line)
+    assert shlex.split(step.removeprefix("#   "))[3:5] == ["--keys", str(Path("my keys/keys").absolute())]
+
+
+def test_a_stop_takes_as_long_as_can_be_held(inv: Any) -> None:
+    for seconds in ("0", "5", "86401", "soon"):
+        first, _ = refused(inv("stop", "--seconds", seconds))
+        assert f"--seconds {seconds}" in first.replace("'", "")
 
 
 # --- certificates

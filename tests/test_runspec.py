@@ -113,6 +113,17 @@ def test_the_docker_line_says_what_the_sdk_is_told(made: Made) -> None:
     assert host["NetworkMode"] == "default"
 
 
+@pytest.mark.parametrize(("address", "written"), [("::1", "[::1]"), ("::", "[::]"), ("10.0.0.7", "10.0.0.7")])
+def test_an_address_is_published_in_all_spellings(address: str, written: str, catalog: Catalog) -> None:
+    plan = plan_for(catalog, "cpu", "weighbridge-demo")
+    spec = spec_of(plan, catalog, reach=Reach(keys="/srv/keys/keys", address=address))
+    for runtime in RUNTIMES:
+        assert options(line(spec, runtime))[0]["--publish"] == [f"{written}:8000:8000"]
+    assert spoken(Made(plan, spec), catalog)["services"]["engine"]["ports"] == [f"{written}:8000:8000"]
+    ports = api_body(spec)["HostConfig"]["PortBindings"]
+    assert ports == {"8000/tcp": [{"HostIp": address, "HostPort": "8000"}]}
+
+
 def test_mounts_are_the_same_in_both(made: Made) -> None:
     found, _ = options(line(made.spec, "docker"))
     said = [(f["type"], f["source"], f["target"], "readonly" in f) for f in map(fields, found["--mount"])]

@@ -14,8 +14,9 @@ from weighbridge.types import Reach
 CONSOLE = ("open", "key", "off")
 SELF_SIGNED = "self-signed"
 _MEMORY = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([mMgG])(?:i?[bB])?")
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
-_MOST_SECONDS = 86400
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
+_MOST_STREAMS = 4096  # what the gateway holds: two workers of 4096 connections, a stream has one on either side
+_LEAST_SECONDS, _MOST_SECONDS = 6, 86400  # the engine itself has five of them to end in
 
 
 def read_reach(
@@ -27,20 +28,21 @@ def read_reach(
     Raises Refused.
     """
     cert, key, gid = tls or (None, None, None)
+    usual = Reach(keys=keys)
     return Reach(
-        address=_address(flags.get("listen") or Reach(keys=keys).address),
+        address=_address(flags.get("listen") or usual.address),
         keys=keys,
         tls_cert=cert,
         tls_key=key,
         tls_gid=gid,
         device_gids=gids,
         cdi=bool(flags.get("cdi")),
-        cors=_origin(flags.get("cors")),
+        cors=_origins(flags.get("cors")),
         console=_console(flags.get("console")),
-        key_rate=_count("--key-rate", flags.get("key_rate"), 100, 100_000),
-        key_streams=_count("--key-streams", flags.get("key_streams"), 256, 100_000),
+        key_rate=_count("--key-rate", flags.get("key_rate"), usual.key_rate, 100_000),
+        key_streams=_count("--key-streams", flags.get("key_streams"), usual.key_streams, _MOST_STREAMS),
         memory_mib=_memory(flags.get("memory_limit")),
-        stop_seconds=_count("--stop-seconds", flags.get("stop_seconds"), 30, _MOST_SECONDS, least=6),
+        stop_seconds=read_stop("--stop-seconds", flags.get("stop_seconds") or usual.stop_seconds),
     )
 
 
@@ -54,21 +56,46 @@ def asked_at(address: str) -> str:
     found = ipaddress.ip_address(address)
     if found.is_unspecified:
         return "127.0.0.1" if found.version == 4 else "[::1]"
-    return f"[{found}]" if found.version == 6 else str(found)
+    return bracketed(address)
+
+
+def bracketed(address: str) -> str:
+    """An address as it stands before a colon and a port: of IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
+def read_stop(flag: str, text: Any) -> int:
+    """Seconds from SIGTERM to the end: running requests have all of them but what the engine ends in.
+
+    Raises BadValue for fewer than the engine needs, and for more than a day.
+    """
+    return _count(flag, text, Reach(keys="").stop_seconds, _MOST_SECONDS, least=_LEAST_SECONDS)
 
 
 def _address(text: str) -> str:
+    """One address, as the runtimes write it: no brackets, no zone, IPv4 as IPv4."""
+    hint = "for example: --listen 0.0.0.0, every address of this machine, or --listen ::1"
     try:
-        return str(ipaddress.ip_address(text))
+        found = ipaddress.ip_address(text[1:-1] if text[:1] + text[-1:] == "[]" else text)
     except ValueError:
-        hint = "for example: --listen 0.0.0.0, every address of this machine"
         raise BadValue(f"--listen {text!r} is no IP address", hint) from None
+    if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
+        raise BadValue(f"--listen {text!r}: a container cannot be published on an address with a zone", hint)
+    if found.is_multicast:
+        raise BadValue(f"--listen {text!r} is a group's address, not a machine's", hint)
+    return str((found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found)
 
 
-def _origin(text: str | None) -> str | None:
-    if text is not None and not _ORIGIN.fullmatch(text):
-        raise BadValue(f"--cors {text!r} is no origin", "scheme, host and port: --cors https://chat.example.org")
-    return text
+def _origins(text: str | None) -> str | None:
+    """Origins with commas between them, each once."""
+    if text is None:
+        return None
+    found = list(dict.fromkeys(origin.strip() for origin in text.split(",")))
+    for origin in found:
+        if not _ORIGIN.fullmatch(origin):
+            hint = "scheme, host and port: --cors https://chat.example.org"
+            raise BadValue(f"--cors {origin!r} is no origin", hint)
+    return ",".join(found)
 
 
 def _console(text: str | None) -> Any:

@@ -16,6 +16,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.console import console_files
 from weighbridge.engines import Tmpfs, Ulimit
 from weighbridge.errors import unknown
+from weighbridge.reach import bracketed
 from weighbridge.runspec import line, run_spec, tmpfs_options
 from weighbridge.types import File, Plan, Reach, Recipe, RunSpec
 
@@ -81,7 +82,7 @@ def environment(folders: list[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (argument_rows, compose_json, nginx, project_name, sh_words, tmpfs_values, ulimit_values)
+    filters = (argument_rows, bracketed, compose_json, nginx, project_name, sh_words, tmpfs_values, ulimit_values)
     found.filters.update({"sh": shell, "json": as_json, **{f.__name__: f for f in filters}})
     return found
 

@@ -15,6 +15,7 @@ from weighbridge.errors import Unsupported
 from weighbridge.facts import ContainerAccess, Family, Mount
 from weighbridge.memory import GIB
 from weighbridge.plan import slug
+from weighbridge.reach import bracketed
 from weighbridge.types import DeviceRequest, Plan, Reach, RunSpec
 
 LABEL = "io.weighbridge"
@@ -23,7 +24,7 @@ _PIDS = 4096
 _USER = "10001:0"
 KEYS = "/etc/weighbridge/keys"
 TLS = "/etc/weighbridge/tls"
-_GATEWAY_TMPFS = "/run/weighbridge"
+_GATEWAY_GIB = {"gateway": ("/run/weighbridge", 1 / 16), "bodies": ("/run/bodies", 1.0)}
 _DEFAULTS = Reach(keys="/keys")
 _REASONS = {
     "user": "the engine needs no root; group 0 may write the cache volume, so any uid works",
@@ -41,7 +42,8 @@ _REASONS = {
     "weights": "weights are read, never written",
     "keys": "hashes of the keys; a folder, so that a file that is replaced is seen",
     "tls": "certificate and its key, read by the gateway alone; a folder, so that a renewal is seen",
-    "gateway": "the engine's socket, the gateway's settings and bodies that are being received",
+    "gateway": "the engine's socket and the gateway's settings",
+    "bodies": "bodies that are being received; apart, so that they cannot take the room of keys and settings",
     "cache": "compiled kernels outlive the container; they are programs, so no two appliances share a volume",
 }
 
@@ -100,7 +102,7 @@ def run_spec(
         groups=tuple(dict.fromkeys((*access.groups, *map(str, reach.device_gids), *_tls_group(reach)))),
         mounts=(weights_mount, *_gateway_mounts(reach), *access.mounts),
         volumes={cache_volume(name): engine.cache_path} if engine.cache_path else {},
-        tmpfs=(*engine.tmpfs, Tmpfs(path=_GATEWAY_TMPFS, size_gib=1, because=_REASONS["gateway"])),
+        tmpfs=(*engine.tmpfs, *_gateway_tmpfs()),
         ulimits=plan.ulimits,
         environment={**_card_environment(access, indexes), **_gateway_environment(reach)},
         labels={
@@ -146,6 +148,10 @@ def _gateway_mounts(reach: Reach) -> list[Mount]:
     if reach.tls_cert:
         found.append(Mount(source=str(PurePath(reach.tls_cert).parent), target=TLS, because=_REASONS["tls"]))
     return found
+
+
+def _gateway_tmpfs() -> list[Tmpfs]:
+    return [Tmpfs(path=path, size_gib=gib, because=_REASONS[name]) for name, (path, gib) in _GATEWAY_GIB.items()]
 
 
 def _gateway_environment(reach: Reach) -> dict[str, str]:
@@ -218,7 +224,7 @@ def words(spec: RunSpec, runtime: str) -> list[list[str]]:
         *([["--memory", f"{spec.memory_mib}m"]] if spec.memory_mib else []),
         ["--restart", spec.restart],
         ["--stop-timeout", str(spec.stop_seconds)],
-        ["--publish", f"{spec.host_address}:{spec.host_port}:{spec.container_port}"],
+        ["--publish", f"{bracketed(spec.host_address)}:{spec.host_port}:{spec.container_port}"],
         ["--shm-size", f"{int(spec.shm_gib * 1024)}m"],
         *([request] if request else []),
         *(["--device", device] for device in spec.devices),

@@ -158,6 +158,7 @@ class Reach(Value, frozen=True, kw_only=True):
 
     `keys` and `tls_*` are files of the host; their folders are mounted read-only. `device_gids`: the groups that
     own the cards' nodes there. `cdi`: cards by their CDI names, for a Docker that has no driver of their vendor.
+    `cors`: origins, with commas between them.
     """
 
     address: str = "127.0.0.1"
@@ -169,8 +170,8 @@ class Reach(Value, frozen=True, kw_only=True):
     cdi: bool = False
     cors: str | None = None
     console: Literal["open", "key", "off"] = "key"
-    key_rate: int = 100
-    key_streams: int = 256
+    key_rate: int = 1000
+    key_streams: int = 1024
     memory_mib: int | None = None
     stop_seconds: int = 30
 

@@ -162,6 +162,22 @@ def test_the_metrics_say_what_the_log_says(appliance: dict[str, Any]) -> None:
     assert found["kv_tokens"] == said["KV cache tokens"]
 
 
+def test_the_consoles_figures_are_the_engines_and_no_more(appliance: dict[str, Any]) -> None:
+    root, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
+    with httpx.Client(base_url=root, trust_env=False, headers={"Authorization": f"Bearer {key}"}) as client:
+        rows = client.get("/console/metrics").text.splitlines()
+        head = client.head("/health")
+    console = Catalog().engine("vllm").console
+    assert console is not None
+    assert console.kv_tokens is not None
+    plain = {console.running, console.waiting, console.kv_usage, console.generated}
+    assert {row.split("{")[0] for row in rows} == {*plain, console.kv_tokens.metric}
+    assert [r for r in rows if not r.startswith(console.kv_tokens.metric) and "{} " not in r] == []
+    labels = [re.findall(r'(\w+)="', r) for r in rows if r.startswith(console.kv_tokens.metric)]
+    assert [sorted(names) for names in labels] == [sorted(console.kv_tokens.labels)]
+    assert (head.status_code, head.content) == (200, b"")
+
+
 def test_a_run_is_kept_as_a_row(appliance: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHBRIDGE_CALIBRATION", str(tmp_path))
     assert answer("calibrate", "--add", "--name", NAME, "--dry-run")["rows"] != []

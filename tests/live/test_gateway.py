@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from load import appliance, broken, docker, measure
+from client import Got, ask
+from load import ROOT, appliance, broken, docker, measure
 
 from weighbridge.effects.keyring import Keyring
 from weighbridge.effects.tls import self_signed
@@ -58,10 +62,20 @@ def client_of(ring: Keyring, url: str, **more: Any) -> httpx.Client:
 
 
 @contextmanager
-def asked_of(name: str, home: Path, *flags: str) -> Iterator[httpx.Client]:
+def asked_of(name: str, home: Path, *flags: str, host: str = "127.0.0.1") -> Iterator[httpx.Client]:
     """A client of a gateway of its own."""
-    with appliance(name, home, *flags) as (ring, port), client_of(ring, f"http://127.0.0.1:{port}") as client:
+    with appliance(name, home, *flags) as (ring, port), client_of(ring, f"http://{host}:{port}") as client:
         yield client
+
+
+def messages(name: str) -> str:
+    """What supervisor and nginx said."""
+    return subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True).stderr
+
+
+def invoke(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(Path(sys.executable).with_name("invoke")), *words], cwd=ROOT,
+                          capture_output=True, text=True, check=False)  # fmt: skip
 
 
 def until(wanted: int, gate: Gate, key: str) -> float:
@@ -123,7 +137,7 @@ def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate
     gate.ring.file.write_text(text + "carol api wb-this-is-a-plain-key\n")
     time.sleep(2.5)
     assert gate.code_of(gate.key) == 200
-    log = subprocess.run(["docker", "logs", NAME], capture_output=True, text=True, check=True).stderr
+    log = messages(NAME)
     assert "check keys failed: line 4" in log
     assert "plain-key" not in log
     gate.ring.file.write_text(text)
@@ -136,7 +150,8 @@ def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate
     "path",
     ["/tokenize", "/v1/models/", "/v1/models/x", "/docs", "/openapi.json", "/v1", "//v1//nothing", "/plan.json",
      "/console/../supervise.py", "/console/..%2fplan.json", "/console/%2e%2e/entrypoint.sh", "/_/unreadable",
-     "/version", "/sleep", "/v1/load_lora_adapter", "/pause", "/V1/models", "/v1/chat/completions/render"],
+     "/_/metrics", "/version", "/sleep",
+     "/v1/load_lora_adapter", "/pause", "/V1/models", "/v1/chat/completions/render"],
 )  # fmt: skip
 def test_what_is_not_on_the_list_does_not_reach_the_engine(path: str, gate: Gate) -> None:
     for method in ("GET", "POST"):
@@ -172,12 +187,75 @@ def test_the_console_is_there_and_its_data_need_a_key(gate: Gate) -> None:
     assert gate.client.get("/console/plan.json").json()["model"] == "weighbridge-demo"
 
 
+FIGURES = """vllm:num_requests_running{} 3.0
+vllm:num_requests_waiting{} 1.0
+vllm:kv_cache_usage_perc{} 0.25
+vllm:generation_tokens_total{} 12345.0
+vllm:cache_config_info{block_size="16",num_gpu_blocks="4096"} 1.0
+"""
+
+
+def test_the_console_has_its_figures_and_not_the_metrics(gate: Gate) -> None:
+    answer = gate.client.get("/console/metrics")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.text == FIGURES
+    assert answer.headers["cache-control"] == "no-store"
+    head = gate.client.head("/console/metrics")
+    assert (head.status_code, head.content) == (200, b"")
+    assert gate.client.post("/console/metrics").status_code == 405
+    assert gate.client.request("GET", "/console/metrics", content=b"x" * 5000).status_code == 413
+    assert gate.client.request("GET", "/console/metrics", content=b"x" * 500).text == FIGURES
+
+
+@pytest.mark.parametrize("console", ["key", "open"])
+def test_the_consoles_figures_have_a_limit(console: str, tmp_path: Path) -> None:
+    """Of the key, or of all together where nobody needs one; and those take nothing from a key."""
+    with asked_of(f"{NAME}-figures", tmp_path, "--key-rate", "5", "--console", console) as client:
+        header = {} if console == "key" else {"Authorization": ""}
+        codes = [client.get("/console/metrics", headers=header).status_code for _ in range(40)]
+        assert set(codes) == {200, 429}
+        assert client.get("/v1/models").status_code == (429 if console == "key" else 200)
+
+
+def test_health_is_asked_with_head_too(gate: Gate) -> None:
+    """The engine declares GET alone, and so do most; whoever balances loads asks HEAD."""
+    got, head = (gate.client.request(m, "/health", headers={"Authorization": ""}) for m in ("GET", "HEAD"))
+    assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert gate.client.post("/health").headers["allow"] == "GET, HEAD"
+
+
+def test_nobody_without_a_key_has_a_body_kept(gate: Gate) -> None:
+    """Bodies wait in memory until they are whole; of a path that anybody may ask, none does."""
+    for path in (
+        "/health",
+        "/",
+        "/console/console.js",
+        "/v1/models",
+        "/v1/completions",
+        "/metrics",
+        "/console/metrics",
+    ):
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", gate.port), 5) as connection, suppress(OSError):
+            connection.sendall(head.encode() + b"x" * 2**21)
+            time.sleep(0.3)
+            assert docker("exec", NAME, "find", "/run/bodies", "-type", "f") == "", path
+
+
+def test_a_thousand_requests_at_once_are_a_benchmark_and_no_flood(gate: Gate) -> None:
+    async def together() -> list[Got]:
+        return await asyncio.gather(*[ask(("127.0.0.1", gate.port), gate.key, 5) for _ in range(1000)])
+
+    assert [got for got in asyncio.run(together()) if got.status != 200 or not got.whole] == []
+
+
 def test_the_log_has_names_and_neither_keys_nor_queries(gate: Gate) -> None:
-    gate.client.post(f"{ASK}?canary={gate.key}", json={"prompt": "a canary in the body"})
-    gate.client.get(f"/console/none?canary={gate.key}")
-    time.sleep(0.5)
-    rows = log_of(NAME)
-    assert {"key": "owner", "path": ASK, "status": 200}.items() <= rows[-2].items()
+    asked = gate.client.post(f"{ASK}?canary={gate.key}", json={"prompt": "a canary in the body"})
+    other = gate.client.get(f"/console/none?canary={gate.key}")
+    wait_for(lambda: other.headers["x-request-id"] in {row["id"] for row in log_of(NAME)})
+    row = next(row for row in log_of(NAME) if row["id"] == asked.headers["x-request-id"])
+    assert {"key": "owner", "path": ASK, "status": 200}.items() <= row.items()
     done = subprocess.run(["docker", "logs", NAME], capture_output=True, text=True, check=True)
     assert "canary" not in done.stdout + done.stderr
     assert gate.key not in done.stdout + done.stderr
@@ -329,20 +407,109 @@ def test_one_key_cannot_take_everything(tmp_path: Path) -> None:
         assert set(codes) <= {200, 429}
 
 
-def test_a_page_of_the_origin_that_was_named_may_ask(tmp_path: Path) -> None:
-    name, origin = f"{NAME}-cors", "https://chat.example.org"
-    with asked_of(name, tmp_path, "--cors", origin, "--console", "off") as client:
-        before = client.options(ASK, headers={"Origin": origin, "Authorization": ""})
-        assert before.status_code == 204
-        assert before.headers["access-control-allow-origin"] == origin
-        assert "Authorization" in before.headers["access-control-allow-headers"]
-        assert client.get("/v1/models", headers={"Origin": origin}).headers["access-control-allow-origin"] == origin
-        other = client.post(ASK, json={}, headers={"Origin": "https://chat.example.org.evil"})
-        assert "access-control-allow-origin" not in other.headers
+def test_pages_of_the_origins_that_were_named_may_ask(tmp_path: Path) -> None:
+    name, origins = f"{NAME}-cors", ["https://chat.example.org", "http://localhost:3000"]
+    with asked_of(name, tmp_path, "--cors", ",".join(origins), "--console", "off") as client:
+        for origin in origins:
+            before = client.options(ASK, headers={"Origin": origin, "Authorization": ""})
+            assert before.status_code == 204
+            assert before.headers["access-control-allow-origin"] == origin
+            allowed = before.headers["access-control-allow-headers"].split(", ")
+            assert set(allowed) == {"Authorization", "*"}, "clients of pages send headers of their own"
+            answer = client.get("/v1/models", headers={"Origin": origin})
+            assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (origin, "Origin")
+        refused = client.post(ASK, json={}, headers={"Origin": origins[0], "Authorization": ""})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origins[0])
+        for other in (f"{origins[0]}.evil", "http://chat.example.org", f"{origins[0]}:8443", "null", "*",
+                      f"{origins[0]} {origins[1]}", "https://evil.example"):  # fmt: skip
+            answer = client.post(ASK, json={}, headers={"Origin": other})
+            assert [h for h in answer.headers if h.startswith("access-control")] == [], other
+            assert answer.headers["vary"] == "Origin", "a cache must not give one origin's answer to another"
+            before = client.options(ASK, headers={"Origin": other, "Authorization": ""})
+            assert before.status_code == 405
+            assert "access-control-allow-origin" not in before.headers
+        assert client.get("/v1/models").headers["vary"] == "Origin"
         assert client.get("/").status_code == client.get("/console/plan.json").status_code == 404
 
 
+# --- addresses
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+@pytest.mark.parametrize(("listen", "asked"), [("::1", "[::1]"), ("[::]", "[::1]")])
+def test_it_is_published_on_ipv6(listen: str, asked: str, tmp_path: Path) -> None:
+    name = f"{NAME}-six"
+    with asked_of(name, tmp_path, "--listen", listen, host=asked) as client:
+        assert client.get("/v1/models").status_code == 200
+        (row,) = [r for r in json.loads(invoke("status", "--json").stdout) if r["name"] == name]
+        assert row["url"] == str(client.base_url).rstrip("/")
+
+
+def test_an_address_of_another_machine_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for flags in ((), ("--dry-run",)):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("invoke")), "run", "--listen", "192.0.2.7", "--name", f"{NAME}-far",
+             *flags],
+            cwd=ROOT, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "error: this machine has no address 192.0.2.7 to listen on" in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
 # --- TLS
+
+
+def certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port))
+
+
+def put(name: str, source: Path, folder: Path) -> None:
+    """As a renewal does: written aside, then renamed."""
+    aside = folder / f".{name}"
+    aside.write_bytes((source / name).read_bytes())
+    aside.chmod(0o640)
+    aside.replace(folder / name)
+
+
+def test_a_pair_that_is_none_hinders_no_revocation_and_is_mended(tmp_path: Path) -> None:
+    """nginx takes all its files or none: over such a pair it went on with keys that were revoked."""
+    name, trust = f"{NAME}-pair", ssl._create_unverified_context()  # noqa: S323
+    folder = tmp_path / "weighbridge" / name / "tls"
+    cert, key, _ = self_signed(folder, "127.0.0.1")
+    self_signed(tmp_path / "new", "127.0.0.1")
+    with (
+        appliance(name, tmp_path, "--tls-cert", cert, "--tls-key", key, restart="no") as (ring, port),
+        client_of(ring, f"https://127.0.0.1:{port}", verify=trust) as client,
+    ):
+        gate, first = Gate(ring, port, client), certificate(port)
+        alice = ring.add("alice", "api").value
+        until(200, gate, alice)
+        put("cert.pem", tmp_path / "new", folder)
+        wait_for(lambda: "the certificate and its key stay as they were" in messages(name))
+        assert "are no pair to serve from: KEY_VALUES_MISMATCH" in messages(name)
+        ring.revoke("alice")
+        assert until(401, gate, alice) < 2
+        assert gate.code_of(gate.key) == 200
+        assert certificate(port) == first
+        Path(key).unlink()
+        time.sleep(1.5)
+        assert gate.code_of(gate.key) == 200
+        put("key.pem", tmp_path / "new", folder)
+        wait_for(lambda: certificate(port) != first)
+        assert certificate(port).strip() == (tmp_path / "new" / "cert.pem").read_text().strip()
+        put("cert.pem", tmp_path / "new", folder)
+        (folder / "cert.pem").write_text("nonsense")
+        docker("stop", name)
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
+        assert "[emerg]" not in messages(name)
+
+
+def wait_for(seen: Callable[[], bool], seconds: float = 6) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_tls_is_modern_and_a_renewed_certificate_is_taken_over(tmp_path: Path) -> None:
@@ -421,3 +588,91 @@ def test_while_it_drains_new_requests_are_told_to_come_back(tmp_path: Path) -> N
             assert running.read().rstrip().endswith(b"[DONE]")
         assert stop.wait(20) == 0
         assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
+
+
+def upload(gate: Gate, mib: int) -> socket.socket:
+    """A body of 32 MiB of which so many have come, and the rest does not."""
+    connection = socket.create_connection(("127.0.0.1", gate.port), 30)
+    connection.sendall(POST.replace("KEY", gate.key).encode() + b"Content-Length: 33554432\r\n\r\n")
+    with suppress(OSError):  # it may be refused on the way
+        connection.sendall(b"x" * (mib * 2**20))
+    return connection
+
+
+def drained(name: str, port: int, *, then: Callable[[], object]) -> None:
+    """Stop it, see that it drains, do `then`, and see it end well."""
+    url = f"http://127.0.0.1:{port}/health"
+    with subprocess.Popen(["docker", "stop", name], stdout=subprocess.DEVNULL) as stop:
+        wait_for(lambda: httpx.get(url, trust_env=False).status_code == 503)
+        then()
+        assert stop.wait(20) == 0
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
+
+
+def test_uploads_cannot_take_the_room_of_keys_and_draining(tmp_path: Path) -> None:
+    name, long = f"{NAME}-full", b"x" * 2**21
+    with (
+        appliance(name, tmp_path, restart="no", bodies="size=32m") as (ring, port),
+        client_of(ring, f"http://127.0.0.1:{port}") as client,
+    ):
+        gate, alice = Gate(ring, port, client), ring.add("alice", "api").value
+        until(200, gate, alice)
+        with upload(gate, 31):
+            wait_for(lambda: client.post(ASK, content=long).status_code == 503)
+            refused = client.post(ASK, content=long)
+            assert (refused.headers["retry-after"], refused.json()["error"]["code"]) == ("5", "gateway_full")
+            assert client.post(ASK, json={"prompt": "x" * 1000}).status_code == 200
+            assert client.get("/health").status_code == 200
+            ring.revoke("alice")
+            assert until(401, gate, alice) < 2
+        wait_for(lambda: client.post(ASK, json={"prompt": "x" * 2**21}).status_code == 200)
+        held = upload(gate, 31)
+        wait_for(lambda: client.post(ASK, content=long).status_code == 503)
+        drained(name, port, then=held.close)
+
+
+def test_a_full_disk_of_its_own_ends_no_supervision(tmp_path: Path) -> None:
+    """Whatever filled it: what changed is taken over once there is room, and it drains all the same."""
+    name, whole = f"{NAME}-room", list[bool]()
+    with (
+        appliance(name, tmp_path, restart="no") as (ring, port),
+        client_of(ring, f"http://127.0.0.1:{port}") as client,
+    ):
+        gate, alice = Gate(ring, port, client), ring.add("alice", "api").value
+        until(200, gate, alice)
+        fill = "cat /dev/zero >/run/weighbridge/filler; :"
+        docker("exec", name, "sh", "-c", fill)
+        ring.revoke("alice")
+        wait_for(lambda: "cannot be taken over yet" in messages(name))
+        time.sleep(2)
+        assert messages(name).count("cannot be taken over yet") == 1
+        assert gate.code_of(gate.key) == 200
+        docker("exec", name, "rm", "/run/weighbridge/filler")
+        assert until(401, gate, alice) < 2
+        docker("exec", name, "sh", "-c", fill)
+        with client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}) as running:
+            drained(name, port, then=lambda: whole.append(running.read().rstrip().endswith(b"[DONE]")))
+        assert whole == [True]
+
+
+@pytest.mark.parametrize(("started", "told", "tokens", "whole"), [("8", "60", 500, True), ("30", "6", 1500, False)])
+def test_a_stop_takes_the_time_it_is_told(started: str, told: str, tokens: int, whole: bool, tmp_path: Path) -> None:
+    """Longer or shorter than it was started with: for its own drain as for Docker."""
+    name = f"{NAME}-told"
+    with (
+        appliance(name, tmp_path, "--stop-seconds", started, restart="no") as (ring, port),
+        client_of(ring, f"http://127.0.0.1:{port}") as client,
+        client.stream("POST", ASK, json={"stream": True, "max_tokens": tokens}) as running,
+    ):
+        began = time.monotonic()
+        words = [str(Path(sys.executable).with_name("invoke")), "stop", "--name", name, "--seconds", told]
+        with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as stop:
+            found = b""
+            with suppress(httpx.RemoteProtocolError):
+                for part in running.iter_raw():
+                    found += part
+            assert found.rstrip().endswith(b"[DONE]") == whole
+            _, said = stop.communicate(timeout=60)
+        assert stop.returncode == 0, said
+        assert f"within {told} s in all" in said
+        assert (time.monotonic() - began > int(started)) == whole

@@ -40,11 +40,13 @@ def docker(*words: str, feed: str | None = None) -> str:
 
 @contextmanager
 def appliance(
-    name: str, home: Path, *more: str, uid: str | None = None, restart: str | None = None, text: str | None = None
-) -> Iterator[tuple[Keyring, int]]:
+    name: str, home: Path, *more: str, uid: str | None = None, restart: str | None = None, text: str | None = None,
+    bodies: str = "size=1024m",
+) -> Iterator[tuple[Keyring, int]]:  # fmt: skip
     """The rendered container with the stub for an engine; its keys, and the port it is published on.
 
-    `more` are flags of `invoke run`; `uid` and `restart` stand in for what is rendered, `text` for the key file's.
+    `more` are flags of `invoke run`; `uid`, `restart` and `bodies` (the size of their tmpfs) stand in for what is
+    rendered, `text` for the key file's.
     """
     ring = Keyring(home / "weighbridge" / name)
     ring.ensure()
@@ -55,7 +57,8 @@ def appliance(
     subprocess.run([*invoke, "build"], cwd=ROOT, check=True, capture_output=True)
     line = [*invoke, "run", "--print", "docker", "--name", name, "--port", "0"]
     said = subprocess.run([*line, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    words = shlex.split(said.replace("\\\n", " "))
+    words = [w.replace("size=1024m", bodies) if w.startswith("/run/bodies:") else w
+             for w in shlex.split(said.replace("\\\n", " "), comments=True)]  # fmt: skip
     for flag, value in (("--user", uid), ("--restart", restart)):
         if value:
             words[words.index(flag) + 1] = value
@@ -65,9 +68,9 @@ def appliance(
     ]  # fmt: skip
     subprocess.run([*words[:-1], *stub, words[-1]], check=True, capture_output=True)
     try:
-        port = int(next(w for w in words if w.startswith("127.0.0.1:")).split(":")[1])
-        asyncio.run(ready(name, port))
-        yield ring, port
+        address, port, _ = words[words.index("--publish") + 1].rsplit(":", 2)
+        asyncio.run(ready(name, address.strip("[]"), int(port)))
+        yield ring, int(port)
     except TimeoutError:
         done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
         raise SystemExit(done.stderr) from None
@@ -75,13 +78,13 @@ def appliance(
         subprocess.run(["docker", "rm", "--force", name], check=False, capture_output=True)
 
 
-async def ready(name: str, port: int) -> None:
+async def ready(name: str, address: str, port: int) -> None:
     """Until something answers in HTTP and the first token is there. TimeoutError when the container dies."""
     secure = None
     async with asyncio.timeout(60):
         while True:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=secure)
+                reader, writer = await asyncio.open_connection(address, port, ssl=secure)
                 try:
                     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                     status = (await reader.readline()).split()

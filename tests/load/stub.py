@@ -8,6 +8,17 @@ import os
 from pathlib import Path
 
 SOCKET = json.loads(Path("/opt/weighbridge/plan.json").read_bytes())["gateway"]["socket"]
+METRICS = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="secret-{name}\\""} 3.0
+vllm:num_requests_running_total 4.0
+vllm:num_requests_waiting{engine="0"} 1.0
+vllm:kv_cache_usage_perc{engine="0"} 0.25
+vllm:generation_tokens_total{engine="0"} 12345.0
+vllm:cache_config_info{block_size="16",cache_dtype="secret",num_gpu_blocks="4096"} 1.0
+vllm:e2e_request_latency_seconds_sum{engine="0"} 17.5
+process_resident_memory_bytes 1.2e+09
+"""
 PAUSE = float(os.environ.get("STUB_PAUSE", "0.02"))
 
 
@@ -21,7 +32,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             asked = json.loads(body or b"{}")
         except (ValueError, RecursionError):
             asked = None
-        if not isinstance(asked, dict):
+        if lines[0].startswith("HEAD "):  # as engines do that declare GET alone
+            await whole(writer, "405 Method Not Allowed", {"detail": "Method Not Allowed"})
+        elif lines[0].startswith("GET /metrics "):
+            await whole(writer, "200 OK", METRICS)
+        elif not isinstance(asked, dict):
             await whole(writer, "400 Bad Request", {"error": {"message": "not JSON"}})
         elif asked.get("stream"):
             await stream(writer, int(asked.get("max_tokens") or 20))
@@ -34,7 +49,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def whole(writer: asyncio.StreamWriter, status: str, found: object) -> None:
-    content = json.dumps(found).encode()
+    content = found.encode() if isinstance(found, str) else json.dumps(found).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\n"
     writer.write(f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content)
     await writer.drain()

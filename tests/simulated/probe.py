@@ -12,6 +12,7 @@ from pathlib import Path
 STATUS = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
 PLAIN = {"console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty",
          "urandom", "zero", "core"}  # fmt: skip
+FOLDERS = ("/", "/etc", "/opt", "/tmp", "/run/weighbridge", "/run/bodies", "/var/cache/weighbridge")
 
 
 def usable(path: str) -> bool:
@@ -42,7 +43,7 @@ print(json.dumps({
     "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(),
     "nodes": nodes, "usable": [n for n in nodes if usable(n)],
     "mounts": {m[4]: "ro" if "ro" in m[5].split(",") else "rw" for m in mounts},
-    "written": [p for p in ("/", "/etc", "/opt", "/tmp", "/run/weighbridge", "/var/cache/weighbridge") if writable(p)],
+    "written": [p for p in FOLDERS if writable(p)],
     "shm_mib": os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize // 2**20,
     "memlock": resource.getrlimit(resource.RLIMIT_MEMLOCK)[0], "stack": resource.getrlimit(resource.RLIMIT_STACK)[0],
     "capabilities": int(STATUS["CapEff"], 16) | int(STATUS["CapBnd"], 16), "no_new_privileges": STATUS["NoNewPrivs"],

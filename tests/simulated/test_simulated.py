@@ -137,7 +137,7 @@ def test_what_is_rendered_arrives_and_nothing_else(
     modes = {m.target: "ro" if m.read_only else "rw" for m in spec.mounts}
     assert {t: seen["mounts"].get(t) for t in modes} == modes
     assert not {"/", "/etc", "/opt"} & set(seen["written"])
-    assert {"/tmp", "/run/weighbridge"} <= set(seen["written"])
+    assert {"/tmp", "/run/weighbridge", "/run/bodies"} <= set(seen["written"])
     assert seen["shm_mib"] == plan.shm_mib
     for limit in plan.ulimits:
         assert seen[limit.name] == limit.value or not may_raise(limit.name, limit.value)

@@ -235,11 +235,11 @@ class Host:
             raise HostError(f"{container.name} was started without {target}", hint)
         return Path(source) / name
 
-    def stop(self, container: Container, seconds: int | None) -> None:
-        """Stop and remove: running requests get `seconds` to end, or as many as it was started with."""
+    def stop(self, container: Container, seconds: int) -> None:
+        """Stop and remove: it is killed after `seconds`; the client waits as long, and its usual patience more."""
         with engine_trouble(f"{container.name} does not stop", f"docker rm -f {container.name}"):
             try:
-                container.stop(**({} if seconds is None else {"timeout": seconds}))
+                container.stop(timeout=seconds)
                 container.remove(force=True)
             except NotFound:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import socket
@@ -86,18 +87,37 @@ def device_gids(devices: Sequence[str]) -> tuple[int, ...]:
 
 
 def check_port(address: str, port: int) -> None:
-    """Raises HostError when something listens there already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as e:
-            hint = "try --port 0, which takes a free one"
-            raise HostError(f"port {port} on {address} is taken: {e.strerror}", hint) from None
+    """Raises HostError when something listens there already, or this machine does not have the address."""
+    try:
+        _bound(address, port)
+    except OSError as e:
+        hint = "try --port 0, which takes a free one"
+        raise HostError(f"port {port} on {address} is taken: {e.strerror}", hint) from None
 
 
 def free_port(address: str) -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on now. Raises HostError for an address that this machine does not have."""
+    try:
+        return _bound(address, 0)
+    except OSError as e:
+        raise HostError(f"no port is free on {address}: {e.strerror}", "name one: --port 8000") from None
+
+
+def check_address(address: str) -> None:
+    """Raises HostError for an address that this machine does not have."""
+    free_port(address)
+
+
+def _bound(address: str, port: int) -> int:
+    """The port that a socket can be bound to there; 0 takes a free one. Raises OSError when it cannot."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            return int(probe.getsockname()[1])
+    except OSError as e:
+        if e.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
+        hint = "see those that it has: ip -br address; or leave --listen out for 127.0.0.1"
+        raise HostError(f"this machine has no address {address} to listen on", hint) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -54,16 +55,8 @@ def _make(folder: Path, address: str) -> None:
         raise HostError("there is no openssl command to make a certificate with", "sudo apt-get install openssl")
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder.chmod(0o755)  # whatever the umask: the container's uid must enter
-    names = ["DNS:localhost", f"DNS:{os.uname().nodename}", "IP:127.0.0.1", "IP:::1"]
-    if not ipaddress.ip_address(address).is_unspecified:
-        names.append(f"IP:{address}")
-    alternatives = f"subjectAltName={','.join(dict.fromkeys(names))}"
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as aside:
-        words = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha256",
-            "-days", str(DAYS), "-subj", "/CN=weighbridge", "-addext", alternatives,
-            "-keyout", f"{aside}/key.pem", "-out", f"{aside}/cert.pem",
-        ]  # fmt: skip
+        words = _words(Path(aside), address)
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise HostError(f"openssl made no certificate: {done.stderr.strip()[-200:]}", "openssl version")
@@ -71,6 +64,26 @@ def _make(folder: Path, address: str) -> None:
         Path(aside, "cert.pem").chmod(0o644)
         Path(aside, "key.pem").replace(folder / "key.pem")
         Path(aside, "cert.pem").replace(folder / "cert.pem")
+
+
+def _words(folder: Path, address: str) -> list[str]:
+    """openssl's, for a key and a certificate in a folder."""
+    names = ["DNS:localhost", f"DNS:{os.uname().nodename}", "IP:127.0.0.1", "IP:::1"]
+    if not ipaddress.ip_address(address).is_unspecified:
+        names.append(f"IP:{address}")
+    alternatives = f"subjectAltName={','.join(dict.fromkeys(names))}"
+    return [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha256",
+        "-days", str(DAYS), "-subj", "/CN=weighbridge", "-addext", alternatives,
+        "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem",
+    ]  # fmt: skip
+
+
+def by_hand(folder: Path, address: str) -> str:
+    """The same as a line to paste."""
+    made = shlex.join(["mkdir", "-p", "-m", "755", str(folder)])
+    readable = shlex.join(["chmod", "640", f"{folder}/key.pem"])
+    return f"{made} && {shlex.join(_words(folder, address))} && {readable}"
 
 
 def trusting(cert: Path) -> ssl.SSLContext:

@@ -57,6 +57,7 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     from weighbridge.diagnose import explained
     from weighbridge.effects import appliance, probe
     from weighbridge.effects.docker import Host
+    from weighbridge.effects.first import as_comments, first_steps
     from weighbridge.effects.tls import self_signed
     from weighbridge.effects.weights import check_model, check_weights
     from weighbridge.errors import NotReady
@@ -66,8 +67,10 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
 
     it = asked(values)
     if values["print"]:
-        text = spelling(values["print"], it.plan, it.spec, it.catalog)
-        return show({"spelling": values["print"], "text": text}, lambda: text.rstrip("\n"), json)
+        text, first = spelling(values["print"], it.plan, it.spec, it.catalog), first_steps(it)
+        found = {"spelling": values["print"], "text": text, "first": first}
+        return show(found, lambda: (as_comments(first) + text).rstrip("\n"), json)
+    probe.check_address(it.reach.address)
     if dry_run:
         text = f"would run:\n{spelling('docker', it.plan, it.spec, it.catalog)}\n{reasons_text(it.spec)}"
         return show({"run": it.spec, "started": False}, lambda: text, json)
@@ -142,20 +145,23 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 @verb(
     NAME,
     {"all": (False, "every appliance of this host")},
-    {"seconds": (None, "end it after so long at the latest (default: what it was started with; only shortens that)")},
+    {"seconds": (None, "let running requests take so long, 6 to 86400 (default: what it was started with)")},
     DRY,
     JSON,
 )
 def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **values: Any) -> None:
     """Stop and remove an appliance; running requests may end first."""
     from weighbridge.effects.docker import Host
-    from weighbridge.order import read_count
+    from weighbridge.effects.stopping import stop_seconds, tell
+    from weighbridge.reach import read_stop
 
-    host, patience = Host(), read_count("--seconds", seconds) if seconds else None
+    patience, host = read_stop("--seconds", seconds) if seconds else None, Host()
     found = host.appliances() if values["all"] else [host.container(name)]
     for container in [] if dry_run else found:
-        say(f"stopping {container.name}")
-        host.stop(container, patience)
+        took = patience or stop_seconds(container)
+        tell(container, took)
+        say(f"stopping {container.name}: running requests may end, within {took} s in all")
+        host.stop(container, took)
     names = [str(c.name) for c in found]
     show(
         {"stopped": [] if dry_run else names, "found": names}, lambda: "\n".join(names) or "no appliance is here", json

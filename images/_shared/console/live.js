@@ -76,11 +76,11 @@ export class Live {
     const { status, text } = await api.get(reading ? "console/metrics" : "health");
     if (this.#timer !== mine) return;
     if (reading && status === 200) this.#take(figures(text, this.names));
-    if (reading && status !== 0 && status !== 200 && status < 500) {
+    if (reading && status !== 0 && status !== 200 && status !== 429 && status < 500) {
       this.metrics = false;
       if (status === 401 || status === 403) this.onRefused();
     }
-    this.#state(reading && !this.metrics ? null : status);
+    this.#state(reading && (!this.metrics || status === 429) ? null : status);
     this.#timer = setTimeout(() => this.#poll(), EVERY);
   }
 

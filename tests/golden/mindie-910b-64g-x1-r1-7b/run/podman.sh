@@ -17,7 +17,8 @@ podman run \
   --device /dev/devmm_svm \
   --device /dev/hisi_hdc \
   --tmpfs /tmp:rw,nosuid,nodev,size=4096m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/dcmi,target=/usr/local/dcmi,readonly \
@@ -29,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5bf7eba46c2af79d9ad24077d2349d3f1cffaef588edc0afb36b6ad65c2d7d43 \
+  --label io.weighbridge.plan=4005eaeb540b94e8ab038785aa94680bdbac9668534b7b0f915967b6ca98b472 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=42d8033bd4323108e59cdf3c8118bbcf3d38da51e9ecc9f372a3a5b38fb1f181 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-5bf7eba46c2a
+  --label io.weighbridge.spec=eeacb7f890f23dea6504dd89ce42199eb01eddbfc95d0d2e8dcdb8b1333ce466 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-4005eaeb540b

@@ -24,7 +24,8 @@ docker run \
   --device /dev/devmm_svm \
   --device /dev/hisi_hdc \
   --tmpfs /tmp:rw,nosuid,nodev,size=4096m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/dcmi,target=/usr/local/dcmi,readonly \
@@ -36,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d3ee83d1672a84b4649fbab926eab39caf66c36e0d9662538d92b3561a7a8c59 \
+  --label io.weighbridge.plan=57b122409520771627a51693bdb44e13e427aa35a5ee6a9d1d7dcbd163a2ea59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=ef608bd7c2333736fd107f825a8dd7c94f4b3d12e8b29399f2e87433e0979a89 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-d3ee83d1672a
+  --label io.weighbridge.spec=720321ef9c42c67e7474b5348c69fa5e024b23fe5f35e5618d12a836cd936a26 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-57b122409520

@@ -14,7 +14,8 @@ podman run \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c01a141712ce086499480393bdef2f18e346ffdbdac692d5fae0c5061f46d924 \
+  --label io.weighbridge.plan=4a23fe0919f95a0852f933cfd1b993ae097367b756696a5f388e19f3f136827b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=8598bc574aafdc2394393a0482f2ceb54ad7b1d115bd731cf35a501c46fc9349 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-c01a141712ce
+  --label io.weighbridge.spec=d233692870208aedea8c1b86d3d805c0cb0ed344da180257c79ecd7b72cd2b24 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-4a23fe0919f9

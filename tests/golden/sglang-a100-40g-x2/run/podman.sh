@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0873519771eec834cf2337a4b8f4a26bd3b584bae43543ece306fa5129e62987 \
+  --label io.weighbridge.plan=0bde94f8a67081d5551d45bdb8e8398ca2f03f1972cae5115d47a87384694b42 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=4b77041a43e24bd2ba74b081013b3b8c8a54634ae7a937c10c11c84d79e43528 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0873519771ee
+  --label io.weighbridge.spec=fc807615b0e5267db30b2c8a499aa9be3c1c1d73a0157c1f28f255f0e8b0c045 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0bde94f8a670

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0a139a95b4431fb37ca8fca7c87e602988dac6d4d851bd227e05f913dce7da95 \
+  --label io.weighbridge.plan=b61c3a0f59910428e2ec41ea1391c90c36c445638bcc847be8ac8345db8267db \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=70ba6d9cdd1692314c378b14648f80104e9144bfcfb727be2309c93068bbb26e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-0a139a95b443
+  --label io.weighbridge.spec=b77b1572114f1c7debeca930c22f68e2322864464aa6901aabceac070ef54d1e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b61c3a0f5991

@@ -14,7 +14,8 @@ podman run \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5735a713a72fd7c593486010733f982c73d7520f2eb2059d7063c3b55732b370 \
+  --label io.weighbridge.plan=055c4758b2a71a074f0b92cc1e96e981a923b628c342e1925a690e943aadf230 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=beef3eef58784125e55090cb6acdb305d1900462400acda21a1078350140b804 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-5735a713a72f
+  --label io.weighbridge.spec=146664704f6edd1dcf955620a8afabc4bd2b54119036fa19ac475c6115c9d5a5 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-055c4758b2a7

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
+  --label io.weighbridge.plan=26f6540ffe09cc852174b750e68778b8f32804749116a0e079ad96e3d608301a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771
+  --label io.weighbridge.spec=9ed97de4991616eb36836f4ddcc9b8d2036f52fa266819fb163d03a6e0aeb6ac \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-26f6540ffe09

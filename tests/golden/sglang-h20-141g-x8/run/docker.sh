@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=eb2eea93dbc0574033206fe5b1aa74538586a88aa0d70f355a9a6319951cc24a \
+  --label io.weighbridge.plan=412e30bc9a167bf02b350d6797b16427444ef1ba8e08b6565d1e9be6a0c20166 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=d08af5c5d7910a5a20cb6a030413039cf8a42fc2a546ca7fa61f4274bd6228e0 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-eb2eea93dbc0
+  --label io.weighbridge.spec=03af7ac34541969012de5b9700ec5378651e7a0d4880baae7fa12447c429086a \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-412e30bc9a16

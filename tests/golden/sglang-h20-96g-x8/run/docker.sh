@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1a3f3afecb48d342d5ae88f4fb4d0ac4d443b6096d2ac68c149c736ebda6329e \
+  --label io.weighbridge.plan=1921f3db9c123c509a3c164343b27e8a0abde2c2061fbf036bd72f389d286209 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=d147cb05685832d7f117f24da4136e22c19e996c9e685e8e497bd29fa0291e74 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1a3f3afecb48
+  --label io.weighbridge.spec=ac36adf83a4e702d678661424fdae7bdc31e6d2ea78b18bf5cd9268d53c73bf1 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1921f3db9c12

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=f58c2aa5742f072f2deba2a8069e087e44d7fb150442ee95dec76f3102c62e8d \
+  --label io.weighbridge.plan=3f2f131d81e163412233b796b38c5a6af4ca9aaa23e5cb8a3b138b05bb82af46 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6f3eec6866249f05a976ca87705c83eee6afe5f93849a8034dbed2862511461a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-f58c2aa5742f
+  --label io.weighbridge.spec=002617324ea2f1559fc3209fbb77a2dd0c9f27494b7d580696388141d859d5e6 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-3f2f131d81e1

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
+  --label io.weighbridge.plan=a09728cb324f07c6a558895cc8e9799c36042ce043e2c2b1686960cc9bb0176c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa
+  --label io.weighbridge.spec=9495cb6a0ecc2513e36551ace9a7787dbbea5ac26d14c10801cd71d556ae04ed \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-a09728cb324f

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c02c88163cf9d495c75e2bd0aff1a40b9b80fb9706dc882d5e493729664f543d \
+  --label io.weighbridge.plan=cf1786c481d0601288bf2123ae8ab1f98cc563bedbd7456f520a3f4db748137a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=004edf6487095a98e73f6c80bc574c44ecb04d1abe78190287538528a40a70e7 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c02c88163cf9
+  --label io.weighbridge.spec=e253b96205b186a102de708ecac07579919e143db0b7ee23e99a93efed9e95ff \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-cf1786c481d0

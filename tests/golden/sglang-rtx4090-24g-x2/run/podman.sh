@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3f0fb0732c08d834a4b3e8840156e91323f7b9aebcf910915fb9653733e3228a \
+  --label io.weighbridge.plan=ae53ecdad5025e185f0e979f0cb9ec3d7d5b0afcc4c9110b53215be05c43ccb9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=36d3491c8618de62caa88557b7174a2ad6f4e8c24c300fb7461ad0ae5f4d5a0d \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3f0fb0732c08
+  --label io.weighbridge.spec=d9bf0a562a5c3476d42add81efecf70175dd464f4abd448c075520e7bf970be8 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-ae53ecdad502

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f0fca9c35cd2cbfb9466a2d84d06005208ed5d0362025f190f33f6a26d9b8561 \
+  --label io.weighbridge.plan=55b797ccf4a0a6a96bdd969d043cd410b19b9e8046cdae04d72d79d2fd7e6ac8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=7c77ac67058c3bf80045683e3bf14347f50a1d7063e17eedbaa4b974d5543cc9 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f0fca9c35cd2
+  --label io.weighbridge.spec=9b508fc0656e4f04c370f7848453d8370f6d26868eff4f58681666d7298d18a7 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-55b797ccf4a0

@@ -24,7 +24,8 @@ docker run \
   --device /dev/devmm_svm \
   --device /dev/hisi_hdc \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/dcmi,target=/usr/local/dcmi,readonly \
@@ -37,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
+  --label io.weighbridge.plan=66024e7c7b1d9f0e31588b414337c984c839c786d098ada7d22e4aabc90c3060 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244
+  --label io.weighbridge.spec=f872cb4b44f2ba984dbc49c0e6afda14495e9554cad69d3e167a35090c407293 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-66024e7c7b1d

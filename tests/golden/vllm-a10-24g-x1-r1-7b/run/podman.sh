@@ -14,7 +14,8 @@ podman run \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3605f72eaddf0ebcea3f96972d72867db989b2710d509df18615b5ef18e1cfcb \
+  --label io.weighbridge.plan=505ed9cc692cb8bd25a90e1330a2b0d49f166af1b024839f5a9bc849eb6844ee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=0864162af764ed731c5756e6d4975bf826b0a5290843dd849b84f098033274f7 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-3605f72eaddf
+  --label io.weighbridge.spec=ef6288581fbf22aaefa86be845eacd7062aaf08733dc8d40a97ec98ed80f1fbb \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-505ed9cc692c

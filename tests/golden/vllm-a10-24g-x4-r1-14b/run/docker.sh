@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4bcb13c2b4ad962b84fdb0c5ec765faa371c823139f9438c97ce5e23b109453f \
+  --label io.weighbridge.plan=808abbb1a95c80d3885ce8e7a11c77c85fefc000586477a060a342226517634c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=f44750f20090be107fceaf0df35f0a0fee28c92925174340bfe85a61ff297fc0 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-4bcb13c2b4ad
+  --label io.weighbridge.spec=ae3d300d8186344e4e9a3206df9f7d666b7058236d1502a1a8254f761fce1ba8 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-808abbb1a95c

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwq-32b,target=/models/qwq-32b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwq-32b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=24c384805d4d4b5ace561cb47d0c9faddfec3b874f9741221496164c36357eee \
+  --label io.weighbridge.plan=c3c45b6d6e3c787ba71a0e7bdf74ef935d20c53761691548dab547ef87ca52b0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f108625472f88077e8026976b6d1b2a91148e7e565ea0b0ece1a7528a5fbb75d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-24c384805d4d
+  --label io.weighbridge.spec=8d08256600fca3eeec6b871f1d9389f540e767f56b54fbc35097cc6e7d394d50 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-c3c45b6d6e3c

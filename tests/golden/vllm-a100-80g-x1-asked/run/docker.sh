@@ -14,7 +14,8 @@ docker run \
   --shm-size 1024m \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=bd833a4fb60be9ec2db553e7be4de85ad3a8c4f066a991c8602c2dfb69148817 \
+  --label io.weighbridge.plan=8281d2921d55f4d87054fc8f41def70b131e09c3435413a16332f6a166959cb1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=4f6ef61a709b66748f5753d8dd1ad80c627f2a698ca75e58064cacb28df3e421 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bd833a4fb60b
+  --label io.weighbridge.spec=b70950ddc2d12a111056546fabce82c9aeecd9e83f1ab643f83e23dfc826dd49 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8281d2921d55

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5520aebad73a1a05f7459fa160d4fba530e49720d29ce950c44a42fe24ba2684 \
+  --label io.weighbridge.plan=8d25ed478133003773721430390d940518d4f839bc679acac96c50303bf509a3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=00ecabd555c111bbd7cf3479882b399801dac655c959fae54d93893f49767a03 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5520aebad73a
+  --label io.weighbridge.spec=6cc53c7a7717d3301921471fbb9d5856aeead332fb5569f57fd72faebecf61ec \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8d25ed478133

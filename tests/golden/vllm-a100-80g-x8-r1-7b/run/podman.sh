@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=33bc7aa05ff224a4c05add2ce511b59acfe3a0938d8eaac71fbc63ae635d08da \
+  --label io.weighbridge.plan=a8b579c2f5ccae3e6024e67c4af85ff190624ba06d89c869789ad00c7d9157b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f1005a504c78b634b53f899b8c58c3890a7fd08dd217e8bc6894c6e61cf93ddb \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-33bc7aa05ff2
+  --label io.weighbridge.spec=b7e760e519ae62a72b2194684a45095c968016c21c192b493de0946ed4be52d4 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-a8b579c2f5cc

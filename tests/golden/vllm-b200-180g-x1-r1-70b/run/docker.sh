@@ -14,7 +14,8 @@ docker run \
   --shm-size 1024m \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fb077604bbd12222949387186c0a119eb46fbdbf7e93f463cae3f79c7623390b \
+  --label io.weighbridge.plan=aa2c49bb4be409fd1295a3f2538b31d5f587a9cbdd43460655ed11eac688ac42 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=35d0b140192330eaf46b999a7fcd661c9aad62b75a8d96aad28e7aa7cf48cb51 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-fb077604bbd1
+  --label io.weighbridge.spec=1740bb5bb8b7f375d2886494eb902c5fb45e157afb268cdfbc50844e8f520425 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-aa2c49bb4be4

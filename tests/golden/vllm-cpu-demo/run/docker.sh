@@ -13,15 +13,16 @@ docker run \
   --publish 127.0.0.1:8000:8000 \
   --shm-size 1024m \
   --tmpfs /tmp:rw,nosuid,nodev,size=1024m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=a0f4ba57dd61929e3706b1908947aedfd518cb6cd31d258464be9afec738a3c5 \
+  --label io.weighbridge.plan=b6018101e16d3ddc2fabbc23eb276a67dd9343f545589db2efb8646c4ae6ce8a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=5f2405f0ce65660ccdfe7c0a4cea61f11c789cfe658a45820393508a4416a3e7 \
-  weighbridge/vllm:cpu-weighbridge-demo-a0f4ba57dd61
+  --label io.weighbridge.spec=766b053c1816648479a3d9e009b8e0e012e5b3ad7cb937df6202afdc6f2cf30d \
+  weighbridge/vllm:cpu-weighbridge-demo-b6018101e16d

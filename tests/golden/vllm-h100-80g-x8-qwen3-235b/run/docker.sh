@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-235b-a22b,target=/models/qwen3-235b-a22b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-235b-a22b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=9c6a147c0d4b8fe9f728801feb9b92149f1357e7bd3375a59065dee7137879bb \
+  --label io.weighbridge.plan=c18686304aff373998dd366ab2bb50a035769b74d8529ff1ecb4253fc127c9b1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=4d10d15ae6aa53fdbc5ba37b571c2902694685a501e098e71d515eb8021f4cdc \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-9c6a147c0d4b
+  --label io.weighbridge.spec=0d098bb8abc29942dbf049e92438d51b3314e76d7121904d1852e8cd94ad0fb2 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c18686304aff

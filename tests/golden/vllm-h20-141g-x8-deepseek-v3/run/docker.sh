@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-v3,target=/models/deepseek-v3,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-v3,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=df13ff4622c6c3f75fa9e57b106e608f06c75a18d4c92351a8203649da1aac43 \
+  --label io.weighbridge.plan=481e058a2d1efe1bbe1facb58f221ee1c3edd2443203a8a050759d92c92858f7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=7ee95482ad0a27f2c6ee80c35acd5a91eb5ec46931030f4a1cf3bcc365620dfd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-df13ff4622c6
+  --label io.weighbridge.spec=67d9ca127abbc0b3120a2906da5cfdd6a5fa22f00018a3a41606c992c039a53d \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-481e058a2d1e

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c408df2d47df9f044bcc5f5e48c8575305c73477b38a39582cc417e0259445b1 \
+  --label io.weighbridge.plan=f869845d72a8ba70db3d772f1ee9f7d0278dac4b2f7366ed09dc4eb878daf33a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=206c0055d916b2fd50bccdf611a68b4e6601aab1b26d9d347b7e0ec3dd021fec \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-c408df2d47df
+  --label io.weighbridge.spec=fb63012bb0d660c8bd01e7d67b303ed04644487c5af154318cc82f9710fe6067 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-f869845d72a8

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c0faf5f4acdf90ae1e063da15f1327a8de96e8205ec540fe3526893551144db4 \
+  --label io.weighbridge.plan=b8da547a5644fd8c069a1ee5083fc484e116d5e59623433f119a363f6151ea0e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=9af6feb85048b70a3e4841ba9611f9c294ce84a47c83aa45c142f5381c721b48 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-c0faf5f4acdf
+  --label io.weighbridge.spec=bed18edf0bc4ef8b3cee39d41829ea5fd7bd98e91d0afc677cbd53fa2234c7ce \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-b8da547a5644

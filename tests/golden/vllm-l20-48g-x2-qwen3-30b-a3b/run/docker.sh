@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/qwen3-30b-a3b,target=/models/qwen3-30b-a3b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-qwen3-30b-a3b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=852ac1ff40a5f5cb23566ff152e0b8ca7024db0f7de8025c94d7861f43e97539 \
+  --label io.weighbridge.plan=af7847aedbd908854b5a2ce51bdcdb818cf3ba6638fc8edef1005cbefe4af059 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ae9d6bf1db98161dd1702e9497aebe42b3db91cbc526c4988283a5a3cb53d6c7 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-852ac1ff40a5
+  --label io.weighbridge.spec=e4b1617f00057641897a4f2dff63b4694a3bcb73f56dbf81af4f924536c5ba4a \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-af7847aedbd9

@@ -14,7 +14,8 @@ podman run \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-32b,target=/models/deepseek-r1-distill-qwen-32b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-32b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=e57629d63bbc084d1e81bba38f10efbca177a789a80ffa0dca24168debcee8ed \
+  --label io.weighbridge.plan=23a12b91fccfab5e92c6acae9193eca7b945c0c8dd41aba8bb31051d18762b12 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=b454c4ac0c125f99b4c68fcbbb4bf92af1b907c2b93e164a13204b6cb58f6b8b \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e57629d63bbc
+  --label io.weighbridge.spec=12b1d4b62b04934756ca7cd162bd773329a49a24e75f107769f935605b3cce4e \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-23a12b91fccf

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f7b99a5bcc9e4ccee729f4ef88260fb7e948b0b4fa73884aa978e456dfe3ecef \
+  --label io.weighbridge.plan=4e9dc25ed2ff962cc1b062ad547e747c15210dda789d702fc13f95fee473ad04 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=0269de579cf047cd566e8a89d053149a412c41f9363c90e7c3205c83c89d7e8f \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f7b99a5bcc9e
+  --label io.weighbridge.spec=281e5341f75fe897ba73054e2f18beb6a0fb4982ba50ff337d6a7e94f4248969 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-4e9dc25ed2ff

@@ -17,7 +17,8 @@ docker run \
   --group-add video \
   --group-add render \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-llama-70b,target=/var/cache/weighbridge \
@@ -26,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
+  --label io.weighbridge.plan=776a4c978e3e7032707c7c91daae49b60f2450bafae9738b711f4864bf2277ca \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1
+  --label io.weighbridge.spec=d60b1b37d2eba829858078a66fd7d5a48af1adec3aeb8941dcc3d49d32c4d9c9 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-776a4c978e3e

@@ -18,7 +18,8 @@ podman run \
   --group-add render \
   --ulimit memlock=-1 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1,target=/models/deepseek-r1,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1,target=/var/cache/weighbridge \
@@ -27,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
+  --label io.weighbridge.plan=b85c78ee99b47f8867d6c4e9a5015d9740cdeeb0681ff8d7a18206a2215fcefd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627
+  --label io.weighbridge.spec=169b55f56c87a8f9bb463bad3cc78ca61e0c9446b82fcac9f69fc2b93f1d573a \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-b85c78ee99b4

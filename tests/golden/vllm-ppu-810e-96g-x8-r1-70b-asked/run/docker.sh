@@ -25,7 +25,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-llama-70b,target=/models/deepseek-r1-distill-llama-70b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=bind,source=/usr/local/PPU_SDK,target=/usr/local/PPU_SDK,readonly \
@@ -35,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d65ac63e3de7f3079c0714f84fb3c5ed33dbe62a7b35f74f8ab8b57893037d34 \
+  --label io.weighbridge.plan=5440f5804174aa61ce4829ed0e692dac8d17ec70150c2b8a4db3c87b630ffefb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=3d85972a4a7c1ef9b0ca825deff5e00b15317cb0ddcb70519aa1b35e6f67daf1 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-d65ac63e3de7
+  --label io.weighbridge.spec=0e861c8a8fe234d65c04e8d78555b8b8a01d05cfc069b8aae01109e5299ca192 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-5440f5804174

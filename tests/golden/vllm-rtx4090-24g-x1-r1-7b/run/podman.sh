@@ -14,7 +14,8 @@ podman run \
   --shm-size 1024m \
   --device nvidia.com/gpu=0 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=36a116cc7a792b71f1f4a4156b8f38f0b9b616eed02428766b9c0446b8b6eabf \
+  --label io.weighbridge.plan=0940239cfe7acb498aa9ac15dcb50a9f71fe1518e6c9ec4864e4ff961e84275f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=7d4d548eb3b1018571aa4d3015e2099c9280ff17b6840c1d4e48c665305658f9 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-36a116cc7a79
+  --label io.weighbridge.spec=a381d783ae819f8c4d73152493d52203bab10081ae2bbb99c0bb6b2c39ca9b3f \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-0940239cfe7a

@@ -16,7 +16,8 @@ podman run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b,target=/models/deepseek-r1-distill-qwen-14b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3bbc57e86322103805d2ea0752f976ad02ae3dd462d6ba2287d44034d0fd501f \
+  --label io.weighbridge.plan=f18e3cdfedad290647cdea63bd8d630e798ab8f533ef7005c5d192da1bd5ac17 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=736e8f2471b6a362d69b7b983bfaf4fc1510bfadaf39189209a8168602174d0f \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3bbc57e86322
+  --label io.weighbridge.spec=588c8a2d68ad22d7cc9b8d4d30b99dba72bf93ef80afa280506ce35e83796b12 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f18e3cdfedad

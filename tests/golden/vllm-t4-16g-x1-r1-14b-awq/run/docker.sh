@@ -14,7 +14,8 @@ docker run \
   --shm-size 1024m \
   --gpus '"device=0"' \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-14b-awq,target=/models/deepseek-r1-distill-qwen-14b-awq,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-14b-awq,target=/var/cache/weighbridge \
@@ -22,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=dc3367069eaa657cfaad2a3972719ab5ddd432dc8b31dbee393baaa71e2b4b34 \
+  --label io.weighbridge.plan=f713f2cabea8bf4f876a2636a73ae28970c0e965640fbf5d18289f8874e6d7dc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=dca64017b2ed7b73c2231fa26028ff7f1b280e4d9d43a8597bbcb5b38988e9cb \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-dc3367069eaa
+  --label io.weighbridge.spec=3cf7a2dafaacd488a0a95596f71a19eb9f925c9e19ddfdaf103f3fd29e4aed3a \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-f713f2cabea8

@@ -16,7 +16,8 @@ docker run \
   --ulimit memlock=-1 \
   --ulimit stack=67108864 \
   --tmpfs /tmp:rw,nosuid,nodev,size=2048m \
-  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
+  --tmpfs /run/weighbridge:rw,nosuid,nodev,size=64m \
+  --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/deepseek-r1-distill-qwen-7b,target=/models/deepseek-r1-distill-qwen-7b,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
   --mount type=volume,source=weighbridge-cache-weighbridge-deepseek-r1-distill-qwen-7b,target=/var/cache/weighbridge \
@@ -24,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=81ad474d2981a5775d689bccaf00268eac0da3e87b97c02229e6e6e9725c0f2d \
+  --label io.weighbridge.plan=b2bd306c7e556dbef52e46ec744a1537738e7d34c11fd7e6349d38643a388d29 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=6c03b03da11643785f0c48d3079b4dbd1b7e639d2ef34ae1b4bed49b8dbcef4c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-81ad474d2981
+  --label io.weighbridge.spec=b4b27ded80f8f3833ee89ed9fe15a2ccdc331ef92baea3bc5d22983cfa29cec7 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b2bd306c7e55
