@@ -20,6 +20,7 @@ from weighbridge.lint_read import Launch, Reader, Reading
 from weighbridge.lint_rules import Rule, Rules, Severity, When, load_rules
 from weighbridge.render import RUNTIMES, render_target, spelling
 from weighbridge.types import Order, Plan, RunSpec
+from weighbridge.words import many
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 _SECRET = re.compile(
@@ -225,7 +226,7 @@ def lint_text(found: Linted) -> str:
     for f in found.findings:
         lines.append(f"{f.severity}: {f.id}, line {f.line}: {f.typed}\n  {f.means}\n  better: {f.better}")
     counts = Counter(f.severity for f in found.findings)
-    said = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _RANK if counts[s])
+    said = ", ".join(many(counts[s], s) for s in _RANK if counts[s])
     lines.append(said or "nothing found")
     if found.instead:
         lines.append(f"the same by Weighbridge:\n  {found.instead}")

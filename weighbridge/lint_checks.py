@@ -19,6 +19,7 @@ from weighbridge.lint_read import Launch, Reading
 from weighbridge.lint_rules import Rules
 from weighbridge.road import make_plan
 from weighbridge.types import Order
+from weighbridge.words import many
 
 _MOST_CARDS = 8  # in a machine
 _IDS = {
@@ -172,9 +173,9 @@ def _cards(launch: Launch) -> Iterator[Hit]:
     cards = _given_cards(box) if box else None
     if cards and not between:
         if ranks > cards:
-            yield Hit("cards-too-few", line, f"{ranks} ranks, {cards} cards")
+            yield Hit("cards-too-few", line, f"{many(ranks, 'rank')}, {many(cards, 'card')}")
         elif ranks < cards:
-            yield Hit("cards-unused", line, f"{ranks} ranks, {cards} cards")
+            yield Hit("cards-unused", line, f"{many(ranks, 'rank')}, {many(cards, 'card')}")
 
 
 def _shm_mounted(box: Container) -> bool:
@@ -220,7 +221,13 @@ def _of_model(launch: Launch, model: Model) -> Iterator[Hit]:
     if ranks and shape.heads % ranks:
         fits = [n for n in (8, 4, 2) if shape.heads % n == 0 and n < ranks]
         better = f"{launch.engine.roles['tensor_parallel']} {fits[0] if fits else 1}"
-        yield Hit("heads-do-not-divide", launch.line, f"{ranks} ranks", better, f"{model.title} has {shape.heads}")
+        yield Hit(
+            "heads-do-not-divide",
+            launch.line,
+            many(ranks, "rank"),
+            better,
+            f"{model.title} has {many(shape.heads, 'head')}",
+        )
     quantized = launch.role("quantization")
     if quantized and shape.quantization and quantized.split("_")[0] != shape.quantization.method:
         why = f"{model.title} is {shape.quantization.method}"

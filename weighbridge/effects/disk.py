@@ -11,6 +11,7 @@ from pathlib import Path
 
 from weighbridge.errors import BadValue, HostError
 from weighbridge.types import File
+from weighbridge.words import many
 
 MARKER = ".weighbridge"  # in every folder that was written whole, and may therefore be replaced or removed whole
 
@@ -55,7 +56,9 @@ def check_ours(folder: Path) -> None:
     found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
     if found and not (folder / MARKER).is_file():
         hint = "choose another: --output FOLDER"
-        raise BadValue(f"{folder}: holds {found} files or folders that Weighbridge did not write", hint)
+        raise BadValue(
+            f"{folder}: holds {many(found, 'file or folder', 'files or folders')} that Weighbridge did not write", hint
+        )
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:

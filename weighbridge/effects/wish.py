@@ -20,6 +20,7 @@ from weighbridge.order import read_count
 from weighbridge.plan import slug
 from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, origin
 from weighbridge.types import Order
+from weighbridge.words import many
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _sound(token: str, where: str) -> str:
     """A token that can stand in a header. It is never shown. Raises BadValue."""
     if not token.isascii() or not all(33 <= ord(c) < 127 for c in token):
         raise BadValue(
-            f"{where}: a token is one word of plain letters, {len(token)} characters found", "look at the file"
+            f"{where}: a token is one word of plain letters, {many(len(token), 'character')} found", "look at the file"
         )
     return token
 

@@ -29,12 +29,13 @@ def bake(json: bool, dry_run: bool, **values: Any) -> None:
 
     it = asked(values)
     wanted = read_wanted(values, it.plan)
-    check_weights(it.weights)
+    check_weights(it.weights, None if values["weights"] else it.plan.model)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if dry_run:
         found = costs(it.plan, it.catalog, it.weights, wanted)
         return show(found, lambda: forecast_text(found.sinks, found.layers, found.lock), json)
     if not wanted.to:
-        raise BadValue("--to is missing", "name a sink: --to layout | docker | podman | registry; costs: --dry-run")
+        hint = "name one: --to layout, or docker, podman, registry; what each costs: invoke bake --dry-run"
+        raise BadValue("--to is missing", hint)
     done = start(it.plan, it.catalog, it.folders, it.weights, wanted, say)
     show(done, lambda: baked_text(done), json)

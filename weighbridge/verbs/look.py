@@ -62,6 +62,7 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
     for path, draw in ((html, plan_html), (svg, plan_svg)):
         if path:
             write_file(Path(path), draw(found))
+            say(f"wrote {path}")
     show(found, lambda: plan_text(found), json)
 
 

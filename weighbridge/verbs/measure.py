@@ -13,6 +13,7 @@ from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.errors import BadValue
 from weighbridge.order import read_count
 from weighbridge.verdict import Slo
+from weighbridge.words import many
 
 Say = Callable[[str], None]
 _ASKED = ("scenario", "rates", "concurrency", "repeats", "slo", "gate")
@@ -63,7 +64,8 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
         say(f"note: {line}")
     if dry_run:
         for point in found:
-            say(f"would ask {container.name}: {point.label}, {point.prompts} requests, {point.repeats} times")
+            often = f"{many(point.prompts, 'request')}, {many(point.repeats, 'time')}"
+            say(f"would ask {container.name}: {point.label}, {often}")
         return None
     key = effects.key_of(host, container, values["key_file"])
     given = [w for n in _ASKED if values.get(n) for w in (f"--{n}", str(values[n]))]
@@ -76,7 +78,7 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
     return report
 
 
-def write_pictures(report: BenchReport, values: Mapping[str, Any]) -> None:
+def write_pictures(report: BenchReport, values: Mapping[str, Any], say: Say) -> None:
     """--output, --svg and --html."""
     from weighbridge.benchdraw import bench_html, bench_svg
     from weighbridge.effects.bench import write_report
@@ -84,6 +86,8 @@ def write_pictures(report: BenchReport, values: Mapping[str, Any]) -> None:
 
     if values["output"]:
         write_report(report, Path(values["output"]))
+        say(f"wrote {values['output']}")
     for name, draw in (("svg", bench_svg), ("html", bench_html)):
         if values[name]:
             write_file(Path(values[name]), draw(report))
+            say(f"wrote {values[name]}")

@@ -49,7 +49,7 @@ def bench(json: bool, dry_run: bool, **values: Any) -> int:
     report = effects.read_report(Path(values["result"])) if values["result"] else measured(it, slo, dry_run, say)
     if report is None:
         return 0
-    write_pictures(report, values)
+    write_pictures(report, values, say)
     kept = held(slo, report.measured) if slo else []
     changes = compare(old, report, metric_file(it.catalog).metrics) if old else []
     parts = [bench_text(report), *([held_text(kept)] if slo else []), *([change_text(changes)] if old else [])]

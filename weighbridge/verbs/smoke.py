@@ -90,6 +90,9 @@ def _show(report: SmokeReport, json: bool, values: dict[str, Any]) -> int:
         write_file(Path(values["junit"]), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
     if values["html"]:
         write_file(Path(values["html"]), smoke_html(report))
+    for path in (values["junit"], values["html"]):
+        if path:
+            say(f"wrote {path}")
     show(report, lambda: smoke_text(report), json)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1
