@@ -13,6 +13,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
 from weighbridge.facts import Model
 from weighbridge.flags import Problem, version_key
+from weighbridge.here import AUTO
 from weighbridge.lint_around import ALL_ADDRESSES, Hit, around
 from weighbridge.lint_options import Container
 from weighbridge.lint_read import Launch, Reading
@@ -250,15 +251,15 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         "pipeline_parallel": launch.number("pipeline_parallel", 0),
     }
     asked = {name: value for name, value in numbers.items() if value}
-    words = ["invoke", "run", "--profile", order.profile if order else "<PROFILE>", "--model", model.id]
+    words = ["invoke", "run", "--profile", order.profile if order else AUTO, "--model", model.id]
     context = asked.get("context")
     if context and context > model.shape.max_context_tokens:
         del asked["context"]  # a finding of its own
     elif context:
         words += ["--context", str(context)]
-    line = " ".join(w if w == "<PROFILE>" else shlex.quote(w) for w in words)
+    line = shlex.join(words)
     if order is None:
-        return [], f"{line}   (the machine: invoke fit --model {model.id})"
+        return [], f"{line}   # here; on another machine: invoke fit --model {model.id}"
     try:
         wanted = msgspec.structs.replace(order, model=model.id, **asked)
         make_plan(wanted, catalog)

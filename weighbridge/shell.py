@@ -178,6 +178,7 @@ class _Reader:
     def piece(self) -> str:
         char = self.text[self.at]
         if char == "'":
+            self.must_close(char)
             self.step(1)
             found = self.until("'")
             self.step(1)
@@ -198,7 +199,19 @@ class _Reader:
             return "" if taken == "\\\n" else taken[1:]
         return self.substitution() or self.step(1)
 
+    def must_close(self, quote: str) -> None:
+        """A quote without its other half takes all the rest for one word."""
+        plain = (
+            re.sub(r"\\.", "  ", self.text[self.at + 1 :], flags=re.DOTALL)
+            if quote == '"'
+            else self.text[self.at + 1 :]
+        )
+        if quote not in plain:
+            line = self.text[self.at :].split("\n")[0]
+            self.traps.append(Trap(id="unclosed-quote", line=self.line, text=_short(line)))
+
     def double(self) -> str:
+        self.must_close('"')
         self.step(1)
         found = ""
         while self.at < len(self.text) and self.text[self.at] != '"':
