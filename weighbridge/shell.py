@@ -20,6 +20,7 @@ _PROMPT = re.compile(
     r"(?:sudo|docker|podman|python3?)\s))\s+"
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")
+_HALVES = {"'": re.compile(r"'[^']*'"), '"': re.compile(r'(?s)"(?:\\.|[^"\\])*"')}
 _ENDS = ("&&", "||", ";;", ";", "|&", "|", "&", "\n", "(", ")")
 
 
@@ -201,12 +202,7 @@ class _Reader:
 
     def must_close(self, quote: str) -> None:
         """A quote without its other half takes all the rest for one word."""
-        plain = (
-            re.sub(r"\\.", "  ", self.text[self.at + 1 :], flags=re.DOTALL)
-            if quote == '"'
-            else self.text[self.at + 1 :]
-        )
-        if quote not in plain:
+        if not _HALVES[quote].match(self.text, self.at):
             line = self.text[self.at :].split("\n")[0]
             self.traps.append(Trap(id="unclosed-quote", line=self.line, text=_short(line)))
 
