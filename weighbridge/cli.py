@@ -16,7 +16,8 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from weighbridge.errors import Ended, WeighbridgeError
-from weighbridge.hints import Flags, Taken, carried, given_words
+from weighbridge.hints import Flags as Flags
+from weighbridge.hints import Taken, carried, given_words
 
 VERBS: dict[str, Taken] = {}  # what each verb takes, by the name that is typed; tasks.py imports them all
 SAY = "\033[2m" if sys.stderr.isatty() else ""
@@ -53,20 +54,20 @@ DRY: Flags = {"dry_run": (False, "say what would be done, and do nothing")}
 NAME: Flags = {"name": (None, "name of the appliance (default: the only one that is here)")}
 RUN: Flags = {
     "name": (None, "name of the appliance (default: from the model)"),
-    "weights": (None, "folder with the model's weights (default: WEIGHBRIDGE_STORE/<model>)"),
+    "weights": (None, "folder with the model's weights (default: its own in the store, where fetch puts it)"),
     "port": ("8000", "port of the gateway; 0 takes a free one (default 8000)"),
     "listen": (None, "IP address to publish the port on; 0.0.0.0 is all of them (default 127.0.0.1)"),
     "keys": (None, "file of key hashes, alone in its folder (default: made on the first run; see: invoke keys --help)"),
-    "tls": (None, "self-signed: make a certificate and serve https"),
-    "tls_cert": (None, "serve https with this certificate and its chain, PEM; a renewed file is taken over"),
-    "tls_key": (None, "the certificate's private key, PEM, in the same folder"),
+    "tls": (None, "self-signed: make a certificate and serve https (default: plain http)"),
+    "tls_cert": (None, "serve https with this certificate and its chain, a PEM file; a renewed one is taken over"),
+    "tls_key": (None, "the certificate's private key, a PEM file in the same folder"),
     "cors": (None, "origin whose pages may ask, such as https://chat.example.org (default: none)"),
     "console": (None, "data of the page at /: open, key or off (default key)"),
     "cdi": (False, "ask Docker for the cards by their CDI names instead of --gpus"),
     "key_rate": (None, "requests a second with one key (default 100)"),
     "key_streams": (None, "requests at a time with one key (default 256)"),
-    "memory_limit": (None, "most memory of the container, such as 64g (default: none)"),
-    "stop_seconds": (None, "time for running requests to end when it is stopped (default 30)"),
+    "memory_limit": (None, "most memory of the container, such as 64g for GiB (default: no bound)"),
+    "stop_seconds": (None, "seconds for running requests to end when it is stopped (default 30)"),
 }
 
 

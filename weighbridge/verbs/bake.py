@@ -9,9 +9,9 @@ from weighbridge.verbs import asked
 
 BAKE: Flags = {
     "weights": RUN["weights"],
-    "to": (None, "layout (a folder), docker, podman or registry"),
+    "to": (None, "where the image goes: layout (a folder), docker, podman or registry; needed but for --dry-run"),
     "output": (None, "folder of the layout (default build/<profile>-<model>-baked)"),
-    "ref": (None, "name at a registry: HOST/NAME:TAG"),
+    "ref": (None, "for --to registry, the name there: HOST/NAME:TAG"),
     "max_layer_gib": ("9", "largest layer, GiB; many registries refuse more than 10 (default 9)"),
     "jobs": (None, "layers at a time (default: one a core, at most 4)"),
     "insecure": (False, "plain http, or a certificate that nobody signed, for a registry that is not this machine"),

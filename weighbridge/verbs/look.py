@@ -43,7 +43,7 @@ def engines(json: bool, **values: Any) -> None:
 
 
 DRAW: Flags = {
-    "html": (None, "also write the plan as a page with memory bars to this file"),
+    "html": (None, "also write the plan as an HTML page with memory bars to this file"),
     "svg": (None, "also write the memory bars alone to this file"),
 }
 
@@ -67,7 +67,11 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
 
 
 @verb(
-    {**ORDER, "model": (None, "weigh this model on every profile"), "profile": (None, "weigh every model on this")},
+    {
+        **ORDER,
+        "model": (None, "weigh this model on every profile; either this or --profile (default: the demo model)"),
+        "profile": (None, "weigh every model on this one; auto: this machine"),
+    },
     JSON,
 )
 def fit(json: bool, **values: Any) -> None:

@@ -22,8 +22,8 @@ GIVE: Flags = {
     "gate": (None, "the same, and exit 1 when a limit is broken"),
     "compare": (None, "set this older result beside the new one"),
     "output": (None, "also write the result as JSON to this file"),
-    "svg": (None, "also draw it to this file"),
-    "html": (None, "also write it as a page to this file"),
+    "svg": (None, "also draw it to this file, as SVG"),
+    "html": (None, "also write it as an HTML page to this file"),
 }
 
 

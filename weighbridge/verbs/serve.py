@@ -129,7 +129,11 @@ def startups(json: bool, **values: Any) -> None:
     show(found, lambda: "\n\n".join(texts) or "no appliance is here; start one: invoke run", json)
 
 
-@verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})
+@verb(
+    NAME,
+    {"follow": (False, "stay and print new lines")},
+    {"tail": ("all", "only so many of the last lines (default all)")},
+)
 def logs(name: str | None, follow: bool, tail: str) -> None:
     """What an appliance wrote."""
     from weighbridge.effects.docker import Host
@@ -144,7 +148,7 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 @verb(
     NAME,
     {"all": (False, "every appliance of this host")},
-    {"seconds": (None, "end it after so long at the latest (default: what it was started with; only shortens that)")},
+    {"seconds": (None, "most seconds for running requests to end (default: as it was started; only shortens that)")},
     DRY,
     JSON,
 )

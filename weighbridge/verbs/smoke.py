@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 SMOKE: Flags = {
     "level": ("quick", "how much is asked: quick or full (default quick)"),
-    "soak": (None, "ask again and again for this many minutes"),
+    "soak": (None, "minutes to go on asking, again and again (default: each question once)"),
     "url": (None, "ask this address instead of a container of this host; any server with the same API"),
     "model": (None, "with --url: the model there is this one of the catalogue, so its own questions are asked"),
     "engine": (None, "with --url: the engine there (default: that of the default profile)"),
     "key_file": (None, "file with the key to ask with (default: the appliance's own)"),
     "metrics_key_file": (None, "file with the key for metrics (default: the appliance's own)"),
     "tls_cert": (None, "trust this certificate, for an address that signs itself"),
-    "answer_seconds": (None, "the longest wait for one answer (default 120)"),
+    "answer_seconds": (None, "seconds to wait for one answer at most (default 120)"),
     "junit": (None, "also write a JUnit XML file there"),
     "html": (None, "also write the report as a page there"),
     "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
