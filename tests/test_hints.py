@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,43 @@ def test_no_message_counts_without_the_helper() -> None:
         if COUNTED.search(path.read_text(encoding="utf-8"))
     }
     assert found == NEVER_ONE.keys()
+
+
+# --- files to write ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["plan", "smoke", "bench"])
+@pytest.mark.parametrize("path", ["new/", "here", "here/"])
+def test_a_file_that_is_a_folder_is_refused_before_any_work(verb: str, path: str, inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    message, hint = refused(inv(verb, "--html", path))
+    assert message == f"--html {path}: is a folder, not a file"
+    assert hint == f"name a file in it: --html {path.rstrip('/')}/NAME"
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_any_work(inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    said = inv("bench", "--output", "file/x/y.json")
+    assert said.code == 1
+    assert said.err.splitlines() == [
+        f"error: --output file/x/y.json: nothing can be written in {tmp_path}/file",
+        "  choose another place: --output FILE",
+    ]
+
+
+# --- interrupted ---------------------------------------------------------------------------------------
+
+
+def test_a_fetch_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
+    words = ["fetch", "--model", "qwen3-0.6b", "--endpoint", "http://127.0.0.1:1"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WEIGHBRIDGE_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-u", "-m", "invoke", *words]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert "again in" in first
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert rest.splitlines()[-2:] == ["interrupted", f"  again: invoke {' '.join(words)}"]
+    assert process.returncode == 130

@@ -61,6 +61,19 @@ def check_ours(folder: Path) -> None:
         )
 
 
+def file_to_write(flag: str, text: str | None) -> Path | None:
+    """The file of an option, looked at before the work whose result goes there. Raises BadValue, HostError."""
+    if not text:
+        return None
+    path = Path(text)
+    if text.endswith("/") or path.is_dir():
+        raise BadValue(f"{flag} {text}: is a folder, not a file", f"name a file in it: {flag} {path / 'NAME'}")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise HostError(f"{flag} {text}: nothing can be written in {above}", f"choose another place: {flag} FILE")
+    return path
+
+
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     """One file, whole or not at all. Raises BadValue for a folder, HostError when it cannot be written."""
     path = _behind_link(path)
