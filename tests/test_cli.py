@@ -368,7 +368,6 @@ USAGE = [
     (["plan", "cpu"], "plan takes flags, and 'cpu' is none", "see them all with: {} plan --help"),
     (["--help", "paln"], "no verb called 'paln'", "did you mean plan?"),
     (["plan", "--model"], "--model needs a value", "see what it takes: {} plan --help"),
-    (["plan", "--model", "--json=x"], "--model needs a value", "{} plan --help"),
     (["keys"], "keys without its action", "see which there are: {} keys --help"),
     (["profiles", "engines"], "2 verbs in one line: profiles, engines", "one a line: {0} profiles && {0} engines"),
     (["--list", "plan"], "--list takes no name, and 'plan' is one", "see them all: {} --list"),

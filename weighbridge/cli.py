@@ -185,8 +185,13 @@ def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
         say(f"interrupted\n  again: {typed(_again(called, values))}")
         return e.exit_code if isinstance(e, Ended) else 130
     except BrokenPipeError:  # the reader has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        hang_up()
         return 0
+
+
+def hang_up() -> None:
+    """Say no more on standard output, of which nobody reads the rest."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _again(verb: str, values: dict[str, Any]) -> str:

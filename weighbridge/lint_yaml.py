@@ -16,7 +16,7 @@ class Places:
         self.lines: dict[tuple[str, ...], int] = {}
         self.original = [n for n, line in enumerate(text.splitlines(), 1) for _ in range(line.count(_JOINED) + 1)]
         try:
-            node = yaml.compose(whole(text), Loader=yaml.SafeLoader)
+            node = yaml.SafeLoader(whole(text)).get_single_node()
         except (yaml.YAMLError, RecursionError):
             return
         if node is not None:

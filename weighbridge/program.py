@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +10,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.main import program as of_invoke
 from invoke.program import Program
 
-from weighbridge.cli import VERBS, complain, help_of, typed
+from weighbridge.cli import VERBS, complain, hang_up, help_of, typed
 from weighbridge.errors import BadValue, Refused, nearest, unknown
 
 BEGIN = """\
@@ -54,7 +52,7 @@ class Verbs(Program):
         except ParseError as e:
             raise self.refused(explained(e, list(self.collection.task_names))) from None
         except BrokenPipeError:  # the reader has seen enough
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            hang_up()
             raise Exit(code=0) from None
 
     def refused(self, error: Refused) -> Exit:

@@ -39,8 +39,9 @@ def check_weights(folder: Path, model: str | None = None) -> None:
         s.name for s in shards if s.stat().st_size < 1024 and s.read_bytes().startswith(b"version https://git-lfs")
     ]
     if pointers:
+        kind = "is an LFS pointer" if len(pointers) == 1 else "are LFS pointers"
         raise BadFile(
-            f"{folder}: {len(pointers)} of {many(len(shards), 'file')} {are(len(pointers))} no more than LFS pointers",
+            f"{folder}: {len(pointers)} of {many(len(shards), 'file')} {kind}",
             f"cd {shlex.quote(str(folder))} && git lfs pull",
         )
     for shard in shards:

@@ -78,7 +78,7 @@ def _in_order(heard: Heard) -> None:
     names = {c.get("id") for c in heard.chunks}
     expect(len(names) == 1, f"the chunks are of {many(len(names), 'answer')}: {sorted(map(str, names))[:3]}")
     ends = [n for n, c in enumerate(heard.chunks) if c["choices"] and c["choices"][0].get("finish_reason")]
-    expect(len(ends) == 1, f"{many(len(ends), 'finish_reason')} in the chunks, not one")
+    expect(len(ends) == 1, f"{many(len(ends), 'chunk has', 'chunks have')} a finish_reason, not one")
     late = [n for n, c in enumerate(heard.chunks) if n > ends[0] and c["choices"] and _says(c)]
     expect(not late, f"chunk {late[:1]} says more after the finish_reason of chunk {ends[0]}")
 
