@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -24,7 +25,7 @@ from weighbridge.effects import appliance, docker, figures, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
-from weighbridge.errors import Ended, HostError, NotReady
+from weighbridge.errors import Ended, HostError, NotReady, UnknownName
 from weighbridge.types import Plan, RunSpec
 
 LOG = [f"line {i}" for i in range(100)] + ["ValueError: no such kind"]
@@ -336,6 +337,28 @@ def test_an_engine_that_hangs_is_given_up(daemon: Daemon, monkeypatch: pytest.Mo
         daemon.answers.set()
     assert caught.value.message.startswith("no Docker engine answers: ")
     assert caught.value.hint == "start one: sudo systemctl start docker"
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_port_that_is_taken_is_told_before_keys_are_made(
+    inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = inv("run", "--port", str(port), "--tls", "self-signed")
+    assert said.code == 1
+    assert said.err.splitlines()[0].startswith(f"error: port {port} on 127.0.0.1 is taken")
+    assert not (tmp_path / "config").exists()
+
+
+def test_several_appliances_are_offered_as_flags(daemon: Daemon, host: Host) -> None:
+    for name in ("b", "a"):
+        daemon.containers[name] = daemon.made(name, {"io.weighbridge.name": name})
+    with pytest.raises(UnknownName) as caught:
+        host.container(None)
+    assert caught.value.message == "2 appliances are here"
+    assert caught.value.hint == "name one: --name a, or --name b"
 
 
 def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:

@@ -17,7 +17,8 @@ import pytest
 from conftest import Said
 from support import ROOT
 
-from weighbridge.cli import NAME, ORDER, RUN
+from weighbridge.cli import NAME, ORDER, RUN, flag_name
+from weighbridge.cli import VERBS as VERBS_OF_HELP
 from weighbridge.effects import appliance
 
 LLAMA = "deepseek-r1-distill-llama-70b"
@@ -331,6 +332,34 @@ def test_the_order_has_help_with_units_and_defaults() -> None:
     assert [name for name, (_, words) in ORDER.items() if not words] == []
     silent = {"eager", "compiled", "model_config", "catalog"}
     assert [n for n, (_, words) in ORDER.items() if "default" not in words and n not in silent] == []
+
+
+OPTIONAL = {  # without them there is nothing instead, and their words say what they add
+    "action", "captured", "command", "compare", "file", "gate", "html", "junit", "key_name", "model_config", "output",
+    "print", "profile", "ref", "result", "slo", "svg", "tls_cert", "tls_key", "to", "with_", "catalog", "network",
+    "from_", "model", "key_file", "keys", "lock", "url",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS_OF_HELP)
+def test_every_option_says_its_default(verb: str) -> None:
+    """In the words themselves, since a default that is worked out cannot be shown by the parser."""
+    flags = VERBS_OF_HELP[verb].flags
+    wrong = [
+        n for n, (default, words) in flags.items() if isinstance(default, str) and f"default {default}" not in words
+    ]
+    assert wrong == []
+    silent = [n for n, (default, words) in flags.items() if default is None and "default" not in words]
+    assert set(silent) <= OPTIONAL
+
+
+@pytest.mark.parametrize("verb", VERBS_OF_HELP)
+def test_help_shows_every_option_once_and_fits_a_screen(verb: str, inv: Any) -> None:
+    lines = inv(verb, "--help").out.splitlines()
+    flags, words = VERBS_OF_HELP[verb]
+    shown = [line.split()[0] for line in lines if re.match(r"  \S", line)]
+    assert sorted(shown) == sorted([*words, *(f"--{flag_name(n)}" for n in flags if n not in words)])
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_verbs_that_were_promised_are_there_and_quick() -> None:
