@@ -72,7 +72,7 @@ RUN: Flags = {
 
 
 def say(line: str) -> None:
-    print(f"{SAY}{line}\033[0m" if SAY else line, file=sys.stderr, flush=True)
+    print(f"{SAY}{typed(line)}\033[0m" if SAY else typed(line), file=sys.stderr, flush=True)
 
 
 def typed(text: str) -> str:
@@ -182,7 +182,7 @@ def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
         e.hint = carried(e.hint, called, values, VERBS, {*ORDER, *RUN} - {*_FRAME}, _FRAME)
         return complain(e, bool(values.get("json")))
     except KeyboardInterrupt as e:
-        say(f"interrupted\n  again: {typed(_again(called, values))}")
+        say(f"interrupted\n  again: {_again(called, values)}")
         return e.exit_code if isinstance(e, Ended) else 130
     except BrokenPipeError:  # the reader has seen enough
         hang_up()
@@ -206,5 +206,5 @@ def complain(error: WeighbridgeError, as_json: bool) -> int:
     if as_json:
         print(typed(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False)))
     else:
-        say(typed(f"error: {error.message}\n  {error.hint}"))
+        say(f"error: {error.message}\n  {error.hint}")
     return error.exit_code
