@@ -163,7 +163,10 @@ def test_a_fetch_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
     words = ["fetch", "--model", "qwen3-0.6b", "--endpoint", "http://127.0.0.1:1"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WEIGHBRIDGE_STORE": str(tmp_path / "store")}
     command = [sys.executable, "-u", "-m", "invoke", *words]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(  # a shell that runs tests in the background has SIGINT ignored
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         first = process.stderr.readline()
         assert "again in" in first
