@@ -1,5 +1,6 @@
 """Weighbridge's verbs: plan, render, build, run and smoke-test the container that serves a model."""
 
+from weighbridge.program import adopt
 from weighbridge.verbs.bake import bake
 from weighbridge.verbs.check import lint, upgrade_diff
 from weighbridge.verbs.diagnose import diagnose
@@ -37,3 +38,5 @@ __all__ = [
     "upgrade_diff",
     "verify",
 ]
+
+adopt()

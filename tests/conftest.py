@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 from fetch_bench import bench, hub
 from invoke.collection import Collection
-from invoke.program import Program
 
 import tasks
 from weighbridge.catalog import Catalog
+from weighbridge.program import Verbs
 
 __all__ = ["bench", "hub"]  # fixtures
 
@@ -62,7 +62,7 @@ def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> Said:
-        program = Program(namespace=Collection.from_module(tasks), version="0")
+        program = Verbs(namespace=Collection.from_module(tasks), version="0")
         code = 0
         try:
             program.run(["inv", *words], exit=False)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -24,7 +25,7 @@ from weighbridge.effects import appliance, docker, figures, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host, must_live
-from weighbridge.errors import Ended, HostError, NotReady
+from weighbridge.errors import Ended, HostError, NotReady, UnknownName
 from weighbridge.types import Plan, RunSpec
 
 LOG = [f"line {i}" for i in range(100)] + ["ValueError: no such kind"]
@@ -39,7 +40,8 @@ class Daemon:
         self.dies = False
         self.health = 503
         self.broken = False
-        self.slow = 0.0
+        self.answers = threading.Event()  # until it is set, the engine hangs
+        self.answers.set()
         self.asked: list[tuple[str, str, Any]] = []
         self.queries: list[str] = []
 
@@ -49,7 +51,7 @@ class Daemon:
         if path == "/health":
             return self.health, {}
         if path in ("/_ping", "/version"):
-            time.sleep(self.slow)
+            self.answers.wait()
             return 200, {"ApiVersion": "1.45"}
         if self.broken:
             return 500, {"message": "the disk is full"}
@@ -89,6 +91,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        with suppress(ConnectionError):  # whoever asked has given up
+            self.answer()
+
+    def answer(self) -> None:
         path, _, query = re.sub(r"^/v[\d.]+(?=/)", "", self.path).partition("?")
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
@@ -100,8 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if code != 204:
-            with suppress(BrokenPipeError):  # whoever asked has given up
-                self.wfile.write(content)
+            self.wfile.write(content)
 
     do_POST = do_DELETE = do_GET
 
@@ -337,12 +342,37 @@ def test_whatever_the_engine_refuses_is_two_lines(name: str, daemon: Daemon, hos
 
 def test_an_engine_that_hangs_is_given_up(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "_HELLO_SECONDS", 0.2)
-    daemon.slow = 1
-    with pytest.raises(HostError) as caught:
-        Host()
+    daemon.answers.clear()
+    try:
+        with pytest.raises(HostError) as caught:
+            Host()
+        assert not appliance.is_built("1")
+    finally:
+        daemon.answers.set()
     assert caught.value.message.startswith("no Docker engine answers: ")
     assert caught.value.hint == "start one: sudo systemctl start docker"
-    assert not appliance.is_built("1")
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_port_that_is_taken_is_told_before_keys_are_made(
+    inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = inv("run", "--port", str(port), "--tls", "self-signed")
+    assert said.code == 1
+    assert said.err.splitlines()[0].startswith(f"error: port {port} on 127.0.0.1 is taken")
+    assert not (tmp_path / "config").exists()
+
+
+def test_several_appliances_are_offered_as_flags(daemon: Daemon, host: Host) -> None:
+    for name in ("b", "a"):
+        daemon.containers[name] = daemon.made(name, {"io.weighbridge.name": name})
+    with pytest.raises(UnknownName) as caught:
+        host.container(None)
+    assert caught.value.message == "2 appliances are here"
+    assert caught.value.hint == "name one: --name a, or --name b"
 
 
 def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:

@@ -193,7 +193,7 @@ def test_a_damaged_blob_is_not_taken_for_whole(tmp_path: Path, engine: EngineIma
 
 def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years", encoding="utf-8")
-    with pytest.raises(BadValue, match="holds 1 files"):
+    with pytest.raises(BadValue, match="holds 1 file or folder that"):
         LayoutSink(tmp_path, "m", tmp_path)
 
 

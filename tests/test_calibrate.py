@@ -54,7 +54,7 @@ def test_the_last_run_of_a_plan_counts(plan: Plan, tmp_path: Path) -> None:
     assert found.rows[0].reported["kv_tokens"] == 35000
     text = calibration_text([(found.about, found.rows[0])])
     assert "short by 11." in text
-    assert text.endswith("warning: 1 of 1 promises were broken")
+    assert text.endswith("warning: 1 of 1 promise was broken")
 
 
 def test_a_broken_promise_warns_its_like_and_no_other(plan: Plan, catalog: Catalog) -> None:

@@ -65,7 +65,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (theirs / "chapter1.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(BadValue) as caught:
         disk.write_folder(theirs, {"a": File(text="1")})
-    assert caught.value.message == f"{theirs}: holds 1 files or folders that Weighbridge did not write"
+    assert caught.value.message == f"{theirs}: holds 1 file or folder that Weighbridge did not write"
     assert caught.value.hint.startswith("choose another: --output FOLDER")
     assert tree(tmp_path) == {"thesis/chapter1.tex": "years of work"}
 
@@ -368,7 +368,7 @@ def test_a_card_is_found_by_what_its_driver_calls_it(
                 "a.safetensors": "version https://git-lfs.github.com/spec/v1\n",
                 "b.safetensors": "x" * 2000,
             },
-            "1 of 2 files are LFS pointers",
+            "1 of 2 files is an LFS pointer",
         ),
     ],
 )

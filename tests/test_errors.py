@@ -49,10 +49,17 @@ def test_alternatives_travel_along() -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("a100-80-x4", "a100-80g"), ("A100-80G", "a100-80g"), ("910B", "910b-64g"), ("xyz", None), ("", None)],
+    [
+        ("a100-80-x4", "a100-80g"),
+        ("a100", "a100-80g"),
+        ("A100-80G", "a100-80g"),
+        ("910B", "910b-64g"),
+        ("xyz", None),
+        ("", None),
+    ],
 )
 def test_the_name_that_was_probably_meant(name: str, meant: str | None) -> None:
-    assert nearest(name, ["a100-80g", "l40s-48g", "910b-64g"]) == meant
+    assert nearest(name, ["a10", "a100-80g", "l40s-48g", "910b-64g"]) == meant
 
 
 def test_an_unknown_name_suggests_or_lists() -> None:

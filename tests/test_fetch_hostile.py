@@ -368,7 +368,7 @@ def test_more_json_than_any_listing_has(bench: Bench) -> None:
 
 def test_an_index_that_names_what_is_not_there(bench: Bench) -> None:
     del bench.hub.files[NEEDED[7]]
-    fails(bench, "1 of 3 shards are missing")
+    fails(bench, "1 of 3 shards is missing")
 
 
 def test_weights_that_are_no_safetensors(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from support import ROOT, Case, cases, spec_of
+from test_cli import refused
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.pasted import text_of
@@ -159,6 +162,68 @@ services:
     assert wanted | {"key-in-environment", "abbreviated-argument", "all-cards"} <= set(found(text, catalog))
 
 
+SERVICES = """\
+# two services
+services:
+  db: {image: "postgres:16"}
+  llm:
+    image: vllm/vllm-openai:latest
+    ipc: host
+    ports:
+      - "127.0.0.1:8001:8001"
+      - "8000:8000"
+    shm_size: 900g
+    environment:
+      A: b
+      HF_TOKEN: sk-canary
+    entrypoint: ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+    command:
+      - --model=/models/x
+      - --dtyp
+      - half
+"""
+
+
+def test_a_finding_in_a_file_of_services_names_its_line_and_its_keys(catalog: Catalog) -> None:
+    linted = lint(SERVICES, catalog)
+    here = [f for f in linted.findings if f.line != 3]
+    lines = {
+        "root-user": 4, "latest-image": 5, "host-ipc": 6, "publish-everywhere": 9, "shm-huge": 10,
+        "key-in-environment": 13, "abbreviated-argument": 17,
+    }  # fmt: skip
+    assert {f.id: f.line for f in here if f.id in lines} == lines
+    typed = {f.id: (f.typed, f.better) for f in here}
+    assert typed["publish-everywhere"] == ("ports: 8000:8000", 'ports: ["127.0.0.1:8000:8000"]')
+    assert typed["root-user"] == ("no user:", 'user: "10001:0"')
+    assert typed["shm-huge"] == ("shm_size: 900g", "shm_size: 16gb")
+    assert "option-twice" not in typed
+    about = [f for f in linted.findings if f.id not in ("no-digest", "abbreviated-argument", "open-without-key")]
+    assert [f for f in about if re.search(r"(?<!\w)--[a-z]", f.typed + f.better)] == []
+    assert linted.checked[:2] == ("service db", "service llm")
+
+
+def test_line_breaks_that_a_page_joined_keep_the_lines_of_the_page(catalog: Catalog) -> None:
+    joined = "services:``  llm:``    image: x:latest\n    privileged: true\n"
+    lines = {f.id: f.line for f in lint(joined, catalog).findings}
+    assert (lines["latest-image"], lines["privileged"]) == (1, 2)
+
+
+def test_every_option_that_a_service_may_have_has_words_of_a_service(catalog: Catalog) -> None:
+    """Who pasted a file of services is not told of flags."""
+    rules = load_rules(catalog)
+    options = set(rules.containers.services.values())
+    about = [r for r in rules.rules.values() if r.when and {*r.when.option, *r.when.lacks} & options]
+    assert [r.id for r in about if "--" in r.better and not r.service] == []
+    assert [r.id for r in rules.rules.values() if r.service and re.search(r"(^|\s)--[a-z]", r.service)] == []
+
+
+def test_a_quote_without_its_other_half_is_named_where_it_opens(catalog: Catalog) -> None:
+    text = "cd /x\ndocker run -d \\\n  --name 'a b \\\n  img:v1\n"
+    (finding,) = [f for f in lint(text, catalog).findings if f.id == "unclosed-quote"]
+    assert finding.line == 3
+    assert all("\n" not in f.typed for f in lint(text, catalog).findings)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "\\", "'", '"', "$(", "`", "docker", "docker run", "docker run --", "vllm", "vllm serve", "<", "|", "&&&",
@@ -233,6 +298,25 @@ def test_the_verb_reads_a_command_a_file_or_standard_input(tmp_path: Path) -> No
     assert invoke("--command", "-", given="vllm serve m --host 127.0.0.1\n").returncode == 0
     (tmp_path / "start.sh").write_text("vllm serve m --dtyp half\n", encoding="utf-8")
     assert "abbreviated-argument" in invoke("--file", str(tmp_path / "start.sh")).stdout
+
+
+@pytest.mark.parametrize("text", ["ls -la", "echo 'hello'", "a: 1", "services: {}"])
+def test_a_text_in_which_nothing_starts_is_no_clean_one(text: str, inv: Any) -> None:
+    message, hint = refused(inv("lint", "--command", text))
+    assert message.startswith("no container is started there")
+    assert hint.endswith("invoke lint --file FILE")
+
+
+def test_our_own_line_can_be_pasted_without_a_profile(inv: Any) -> None:
+    said = inv("lint", "--command", "vllm serve /data/Qwen3-0.6B --host 127.0.0.1")
+    line = said.out.splitlines()[-1].strip()
+    assert (
+        line
+        == "invoke run --profile auto --model qwen3-0.6b   # here; on another machine: invoke fit --model qwen3-0.6b"
+    )
+    done = subprocess.run(["bash", "-n", "-c", line], check=False)
+    assert done.returncode == 0
+    assert inv(*shlex.split(line, comments=True)[1:], "--dry-run").code == 0
 
 
 def test_the_verb_prints_our_own_line() -> None:

@@ -52,7 +52,7 @@ def test_fetch_then_verify_then_harm_then_verify(bench: Bench) -> None:
         (["fetch", "--model", "qwen3-8"], 2, "did you mean qwen3-8b?; or name its repository: --repo OWNER/NAME"),
         (["fetch", "--source", "hff"], 2, "no source called 'hff'"),
         (["fetch", "--from", ""], 2, "--from is empty"),
-        (["verify", "--model", "qwen3-8b"], 2, "invoke fetch --model qwen3-8b"),
+        (["verify", "--model", "qwen3-8b"], 2, "weighbridge fetch --model qwen3-8b"),
         (["verify", "--weights", "/no/such"], 2, "no such folder of weights"),
         (["verify", "--lock", "/no/such"], 2, "No such file"),
     ],

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from weighbridge.errors import BadValue, unknown
 from weighbridge.facts import Value
+from weighbridge.words import many
 
 PERCENTILES = (50, 90, 95, 99)
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
@@ -194,7 +195,7 @@ def points(
         words += [f"{name}: {said}"] if said else []
         wanted = [c or scenario.prompts for c in concurrencies or [scenario.concurrency]]
         if most and min(max(wanted), scenario.prompts) > most:
-            words.append(f"{name}: at most {most} requests at a time, which is what one key may have open")
+            words.append(f"{name}: at most {many(most, 'request')} at a time, which is what one key may have open")
         for rate in rates or [scenario.rate]:
             for count in dict.fromkeys(min(c, most or c) for c in wanted):
                 found.append(_point(name, scenario, rate, count, repeats))

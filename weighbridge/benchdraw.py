@@ -8,6 +8,7 @@ from html import escape
 from weighbridge.bench import BenchReport, Measured
 from weighbridge.benchtext import bench_text, number
 from weighbridge.verdict import estimate, values
+from weighbridge.words import many
 
 _WIDTH, _ROW, _TOP, _LEFT, _GAP = 1080, 46, 76, 190, 26
 _LEGEND = (
@@ -54,7 +55,7 @@ def bench_svg(report: BenchReport) -> str:
 
 def _label(measured: Measured, y: float) -> list[str]:
     point = measured.point
-    size = f"{point.prefix_tokens + point.input_tokens} in, {point.output_tokens} out, {point.prompts} requests"
+    size = f"{point.prefix_tokens + point.input_tokens} in, {point.output_tokens} out, {many(point.prompts, 'request')}"
     return [
         f'<text class="ink" x="16" y="{y + 12}">{escape(point.label)}</text>',
         f'<text class="soft small" x="16" y="{y + 28}">{size}</text>',

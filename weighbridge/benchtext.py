@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from weighbridge.bench import BenchReport, Measured, MetricFile, ScenarioFile
 from weighbridge.report import table
 from weighbridge.verdict import Change, Estimate, Held, estimate, values
+from weighbridge.words import are, many
 
 _COLUMNS = (
     ("REQUESTS/S", "requests_per_second"), ("OUTPUT TOKENS/S", "output_tokens_per_second"),
@@ -66,7 +67,11 @@ def held_text(found: Sequence[Held]) -> str:
         for h in found
     ]
     broken = sum(not h.ok for h in found)
-    last = f"{broken} of {len(found)} limits are broken" if broken else f"all {len(found)} limits are kept"
+    last = (
+        f"{broken} of {many(len(found), 'limit')} {are(broken)} broken"
+        if broken
+        else f"{many(len(found), 'limit')}, all kept"
+    )
     return f"{table(rows, ('', 'SCENARIO', 'LIMIT', 'MEASURED'))}\n{last}"
 
 

@@ -6,7 +6,9 @@ import functools
 import inspect
 import json as json_module
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +16,13 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from weighbridge.errors import Ended, WeighbridgeError
+from weighbridge.hints import Flags as Flags
+from weighbridge.hints import Taken, carried, given_words
 
-Flags = dict[str, tuple[Any, str]]  # name: (default, help)
+VERBS: dict[str, Taken] = {}  # what each verb takes, by the name that is typed; tasks.py imports them all
 SAY = "\033[2m" if sys.stderr.isatty() else ""
+_WIDTH = 100
+_FRAME = ("name", "keys", "catalog", "model_config")  # whatever a line is about, it is about these
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
     "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
@@ -48,25 +54,32 @@ DRY: Flags = {"dry_run": (False, "say what would be done, and do nothing")}
 NAME: Flags = {"name": (None, "name of the appliance (default: the only one that is here)")}
 RUN: Flags = {
     "name": (None, "name of the appliance (default: from the model)"),
-    "weights": (None, "folder with the model's weights (default: WEIGHBRIDGE_STORE/<model>)"),
+    "weights": (None, "folder with the model's weights (default: its own in the store, where fetch puts it)"),
     "port": ("8000", "port of the gateway; 0 takes a free one (default 8000)"),
     "listen": (None, "IP address to publish the port on, such as ::1; 0.0.0.0 is every IPv4 one (default 127.0.0.1)"),
     "keys": (None, "file of key hashes, alone in its folder (default: made on the first run; see: invoke keys --help)"),
-    "tls": (None, "self-signed: make a certificate and serve https"),
-    "tls_cert": (None, "serve https with this certificate and its chain, PEM; a renewed file is taken over"),
-    "tls_key": (None, "the certificate's private key, PEM, in the same folder"),
+    "tls": (None, "self-signed: make a certificate and serve https (default: plain http)"),
+    "tls_cert": (None, "serve https with this certificate and its chain, a PEM file; a renewed one is taken over"),
+    "tls_key": (None, "the certificate's private key, a PEM file in the same folder"),
     "cors": (None, "origins whose pages may ask: https://chat.example.org, more after a comma (default: none)"),
     "console": (None, "data of the page at /: open, key or off (default key)"),
     "cdi": (False, "ask Docker for the cards by their CDI names instead of --gpus"),
     "key_rate": (None, "requests a second with one key (default 1000)"),
     "key_streams": (None, "requests at a time with one key (default 1024)"),
-    "memory_limit": (None, "most memory of the container, such as 64g (default: none)"),
-    "stop_seconds": (None, "time for running requests to end when it is stopped (default 30)"),
+    "memory_limit": (None, "most memory of the container, such as 64g for GiB (default: no bound)"),
+    "stop_seconds": (None, "seconds for running requests to end when it is stopped (default 30)"),
 }
 
 
 def say(line: str) -> None:
-    print(f"{SAY}{line}\033[0m" if SAY else line, file=sys.stderr, flush=True)
+    print(f"{SAY}{typed(line)}\033[0m" if SAY else typed(line), file=sys.stderr, flush=True)
+
+
+def typed(text: str) -> str:
+    """A text whose command lines are spelt as this one was: `weighbridge` is the installed command."""
+    if not re.search(r"weighbridge(/__main__\.py|\.exe)?$", sys.argv[0].replace("\\", "/")):
+        return text
+    return re.sub(rf"\binvoke (?=(?:{'|'.join(VERBS)}|--help|--list)\b)", "weighbridge ", text)
 
 
 def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
@@ -74,7 +87,7 @@ def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
     import msgspec
 
     plain = msgspec.to_builtins(result)
-    print(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else text())
+    print(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else typed(text()))
 
 
 def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable[..., int | None]], Any]:
@@ -85,10 +98,13 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
     flags = {name: flag for group in groups for name, flag in group.items()}
 
     def wrap(body: Callable[..., int | None]) -> Any:
+        called = flag_name(body.__name__)
+        VERBS[called] = Taken(flags, positional)
+
         @functools.wraps(body)
         def call(_: Context, **values: Any) -> None:
             if any(values[n] in ("--help", "-h") for n in positional):  # the parser took it for the word
-                print(_help(body, flags, positional))
+                print(help_of(called, str(body.__doc__)))
                 sys.exit(0)
             sys.exit(guarded(body, values))
 
@@ -101,14 +117,45 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
     return wrap
 
 
-def _help(body: Callable[..., int | None], flags: Flags, positional: tuple[str, ...]) -> str:
-    """The help of a verb with plain words, in the form of the others."""
-    options = [(n if n in positional else f"--{flag_name(n)}", words) for n, (_, words) in flags.items()]
-    width = max(len(name) for name, _ in options)
-    rows = [f"  {name.ljust(width)}   {words}" for name, words in options]
-    usage = " ".join((body.__name__, *(f"<{n}>" for n in positional), "[--options]"))
-    head = [f"Usage: inv [--core-opts] {usage}", "", "Docstring:", f"  {body.__doc__}", "", "Options:"]
-    return "\n".join([*head, *rows])
+def help_of(verb: str, about: str) -> str:
+    """A verb's flags in groups, its own first, each with unit and default."""
+    words = VERBS[verb].words
+    usage = " ".join([verb, *(f"<{w}>" for w in words), "[--options]"])
+    groups = [(title, [(_shown(verb, n), flags[n][1]) for n in flags]) for title, flags in _groups(verb) if flags]
+    width = max(len(name) for _, rows in groups for name, _ in rows)
+    lines = [typed(f"Usage: invoke {usage}"), "", *textwrap.wrap(typed(about), _WIDTH)]
+    for title, rows in groups:
+        lines += ["", f"{title}:"]
+        for name, text in rows:
+            first, *rest = textwrap.wrap(typed(text), _WIDTH - width - 5, break_on_hyphens=False)
+            lines += [f"  {name.ljust(width)}   {first}", *(f"  {' ' * width}   {part}" for part in rest)]
+    return "\n".join(lines)
+
+
+def _groups(verb: str) -> list[tuple[str, Flags]]:
+    """A verb's flags: its own, those of a container, those of a plan, and what most verbs take."""
+    flags, words = VERBS[verb]
+    common = {n for g in (NAME, JSON, DRY, CATALOG) for n in g}
+    order = {*ORDER} - common if {*ORDER} <= {*flags} else set()
+    runs = {*RUN} if {*RUN} <= {*flags} else set()
+    own = {*flags} - order - runs - common
+
+    def some(names: set[str]) -> Flags:
+        return {n: flag for n, flag in flags.items() if n in names}
+
+    return [
+        ("Options", some({*words}) | some(own)),
+        ("How the container runs", some(runs)),
+        ("What is served, and on what", some(order)),
+        ("Besides", some(common - runs)),
+    ]
+
+
+def _shown(verb: str, name: str) -> str:
+    """A flag as it is typed, and whether it takes a value."""
+    flags, words = VERBS[verb]
+    switch = isinstance(flags[name][0], bool)
+    return name if name in words else f"--{flag_name(name)}" + ("" if switch else " VALUE")
 
 
 def flag_name(name: str) -> str:
@@ -127,23 +174,37 @@ def refuse_empty(values: dict[str, Any]) -> None:
 
 
 def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
+    called = flag_name(body.__name__)
     try:
         refuse_empty(values)
         return body(**values) or 0
     except WeighbridgeError as e:
+        e.hint = carried(e.hint, called, values, VERBS, {*ORDER, *RUN} - {*_FRAME}, _FRAME)
         return complain(e, bool(values.get("json")))
     except KeyboardInterrupt as e:
-        say("interrupted")
+        say(f"interrupted\n  again: {_again(called, values)}")
         return e.exit_code if isinstance(e, Ended) else 130
     except BrokenPipeError:  # the reader has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        hang_up()
         return 0
+
+
+def hang_up() -> None:
+    """Say no more on standard output, of which nobody reads the rest."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _again(verb: str, values: dict[str, Any]) -> str:
+    """The line that was typed."""
+    flags, words = VERBS[verb]
+    plain = [str(values[w]) for w in words]
+    return " ".join(["invoke", verb, *plain, *given_words(values, flags, [n for n in flags if n not in words])])
 
 
 def complain(error: WeighbridgeError, as_json: bool) -> int:
     """The error in its two lines, or as JSON; and its exit code."""
     if as_json:
-        print(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False))
+        print(typed(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False)))
     else:
         say(f"error: {error.message}\n  {error.hint}")
     return error.exit_code

@@ -7,6 +7,7 @@ from weighbridge.facts import Model
 from weighbridge.parallel import Layout
 from weighbridge.types import Order
 from weighbridge.weigh import Weighing
+from weighbridge.words import are, many
 
 _STEP = 256  # a context chosen by us is a round number
 _SHORTEST = 512  # below this no chat is served; a plan that holds less does not fit
@@ -61,7 +62,7 @@ def _does_not_fit(order: Order, weighing: Weighing, layout: Layout, wanted: int)
         )
     else:
         message = (
-            f"{weighing.model.title} at {cut} leaves room for {layout.tokens.low} tokens of KV cache, and"
-            f" {wanted} are asked; {where}"
+            f"{weighing.model.title} at {cut} leaves room for {many(layout.tokens.low, 'token')} of KV cache, and"
+            f" {wanted} {are(wanted)} asked; {where}"
         )
     return DoesNotFit(message, "see where it fits: invoke fit --model NAME")  # road.make_plan() knows nearer ones

@@ -10,6 +10,7 @@ import msgspec
 
 from weighbridge.doctor import SEVERITIES, Area, Found, Report
 from weighbridge.report import table
+from weighbridge.words import many
 
 _WIDTH = 110
 _INDENT = "    "
@@ -33,19 +34,15 @@ def _lines(found: Found) -> list[str]:
 
 def closing(report: Report) -> str:
     """How many findings, of how many that were judged; and why others were not."""
-    counts = [f"{_count(sum(f.severity == s for f in report.found), s)}" for s in SEVERITIES[:2]]
+    counts = [f"{many(sum(f.severity == s for f in report.found), s)}" for s in SEVERITIES[:2]]
     notes = sum(f.severity == "info" for f in report.found)
-    lines = [f"{', '.join(counts)}, {_count(notes, 'note')}; {len(report.judged)} findings judged"]
+    lines = [f"{', '.join(counts)}, {many(notes, 'note')}; {many(len(report.judged), 'finding')} judged"]
     for reason in dict.fromkeys(report.not_judged.values()):
         lines.append(f"not judged: {sum(r == reason for r in report.not_judged.values())}, since {reason}")
     mendable = [f.id for f in report.found if f.fix]
     if mendable:
         lines.append(f"{len(mendable)} can be mended: invoke doctor --fix ({', '.join(mendable)})")
     return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def doctor_json(report: Report, mended: Sequence[Any] = ()) -> dict[str, Any]:

@@ -92,10 +92,11 @@ class NotReady(Failed):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, or None."""
+    """The known name that was probably meant, or None. What a name begins with is meant before what it is like."""
     names = list(known)
     lowered = {n.lower(): n for n in names}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    begun = [n for n in lowered if n.startswith(f"{name.lower()}-")]
+    found = difflib.get_close_matches(name.lower(), begun or lowered, n=1, cutoff=0 if begun else 0.5)
     return lowered[found[0]] if found else None
 
 

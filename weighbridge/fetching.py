@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weighbridge.facts import Value
 from weighbridge.memory import GIB
+from weighbridge.words import many
 
 
 class Fetched(Value, frozen=True, kw_only=True):
@@ -79,9 +80,9 @@ def progress_line(here: int, total: int, bytes_per_second: float) -> str:
 def fetched_text(found: Fetched) -> str:
     where = f"{found.source}{f' {found.repository}' if found.repository else ''}"
     rev = f" at {found.revision}" if found.revision else ""
-    many = f"{len(found.files)} files, {size_text(found.size_bytes)}"
+    size = f"{many(len(found.files), 'file')}, {size_text(found.size_bytes)}"
     if found.dry_run:
-        rows = [f"would fetch {found.model} from {where}{rev}: {many}", *(f"  {f}" for f in found.files)]
+        rows = [f"would fetch {found.model} from {where}{rev}: {size}", *(f"  {f}" for f in found.files)]
         rows.append(
             f"needs {size_text(found.needed_bytes)} more in {found.folder}; {size_text(found.free_bytes)} are free"
         )
@@ -90,7 +91,7 @@ def fetched_text(found: Fetched) -> str:
     came = f"{size_text(found.network_bytes)} over the network in {time_text(found.seconds)}{rate}"
     came = came if found.network_bytes else "nothing came over the network"
     head = "nothing to do: it is there" if found.present else f"fetched from {where}{rev}: {came}"
-    rows = [f"{found.model}: {head}", f"  {found.folder}: {many}, lock {(found.lock_digest or '')[:12]}"]
+    rows = [f"{found.model}: {head}", f"  {found.folder}: {size}, lock {(found.lock_digest or '')[:12]}"]
     if found.lock_file:
         rows.append(f"  lock written: {found.lock_file}")
     paper = f", text in {found.licence_file}" if found.licence_file else ", no licence file in the repository"
@@ -98,7 +99,7 @@ def fetched_text(found: Fetched) -> str:
 
 
 def checked_text(found: Checked) -> str:
-    many = f"{found.files} files, {size_text(found.size_bytes)}"
+    size = f"{many(found.files, 'file')}, {size_text(found.size_bytes)}"
     rate = f" ({found.read_bytes / found.seconds / 1e9:.2f} GB/s)" if found.read_bytes and found.seconds > 0.05 else ""
     read = f"read {size_text(found.read_bytes)} in {found.seconds:.2f} s{rate}"
     if found.read_bytes < found.size_bytes:
@@ -106,7 +107,7 @@ def checked_text(found: Checked) -> str:
     how = f"sha256 of every file, {read}" if found.hashed else f"sizes only, {found.seconds * 1000:.0f} ms"
     if found.lock_digest is None:
         how = "structure only: there is no lock to compare contents with"
-    rows = [f"{found.folder}: {'whole' if found.ok else f'{len(found.problems)} problems'}: {many}; {how}"]
+    rows = [f"{found.folder}: {'whole' if found.ok else many(len(found.problems), 'problem')}: {size}; {how}"]
     for p in found.problems:
         said = f": expected {p.expected}, found {p.found}" if p.expected else f": {p.found}" if p.found else ""
         rows.append(f"  {p.path}: {p.kind}{said}" + (f"; moved to {p.moved_to}" if p.moved_to else ""))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from weighbridge.errors import unknown
 from weighbridge.facts import Value
 from weighbridge.memory import GIB
+from weighbridge.words import many
 
 
 class _Cost(NamedTuple):
@@ -69,7 +70,7 @@ def forecast_text(rows: Sequence[Forecast], layers: int, lock: bool) -> str:
     lines = [(r.to, *(_size(n) for n in (r.read_bytes, r.written_bytes, r.peak_bytes, r.free_bytes)), _time(r.seconds))
              for r in rows]  # fmt: skip
     notes = [
-        f"{layers} layers of weights; a new engine image moves none of them again",
+        f"{many(layers, 'layer')} of weights; a new engine image moves none of them again",
         "times as measured on 2 cores and one virtual disk, docs/bake.md",
         *([] if lock else ["no weighbridge.lock.json there: each file is hashed, and a lock goes into the image"]),
     ]
@@ -81,7 +82,7 @@ def baked_text(done: Any) -> str:
     rows = [
         ("image", done.digest),
         ("config", done.image_id),
-        ("weights", f"{_size(done.weights_bytes)} in {done.layers} layers with the engine's; lock {done.lock}"),
+        ("weights", f"{_size(done.weights_bytes)} in {many(done.layers, 'layer')} with the engine's; lock {done.lock}"),
         ("moved", f"{_size(done.poured_bytes)} read, {_size(done.written_bytes)} given"),
         ("took", f"{done.seconds:.2f} s"),
     ]

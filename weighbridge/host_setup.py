@@ -12,6 +12,7 @@ from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Value
 from weighbridge.order import read_count
 from weighbridge.render import environment
+from weighbridge.words import many
 
 NETWORK = "192.168.100.0/24"  # private, for whoever prints without naming one; --apply wants it named
 
@@ -107,7 +108,7 @@ def addresses(
     room = network.num_addresses - 3  # less the network's own, the broadcast and the gateway
     if room < profile.cards:
         raise BadValue(
-            f"{network} has room for {room} cards; {profile.id} has {profile.cards}",
+            f"{network} has room for {many(room, 'card')}; {profile.id} has {profile.cards}",
             f"a wider one: --network {network.network_address}/{max(8, 32 - (profile.cards + 3).bit_length())}",
         )
     last = (machine * profile.count) + 1

@@ -18,8 +18,10 @@ from weighbridge.lint_checks import checks
 from weighbridge.lint_options import Container, containers_of
 from weighbridge.lint_read import Launch, Reader, Reading
 from weighbridge.lint_rules import Rule, Rules, Severity, When, load_rules
+from weighbridge.lint_yaml import Places, whole
 from weighbridge.render import RUNTIMES, render_target, spelling
 from weighbridge.types import Order, Plan, RunSpec
+from weighbridge.words import many
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 _SECRET = re.compile(
@@ -67,7 +69,15 @@ def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Orde
     hits += made.hits
     lines = reading.text.splitlines()
     hits = [h._replace(line=_line_of(h, lines)) for h in hits]
-    return Linted(findings=tuple(_findings(hits, rules)), checked=_checked(reading), instead=made.instead)
+    services = any(c.service is not None for c in reading.containers)
+    return Linted(findings=tuple(_findings(hits, rules, services)), checked=_checked(reading), instead=made.instead)
+
+
+def must_be_known(found: Linted) -> None:
+    """Raises BadValue for a text in which nothing was read and nothing found: that is no praise."""
+    if not found.checked and not found.findings:
+        message = "no container is started there, and no engine that is known here: nothing was looked at"
+        raise BadValue(message, "paste the line that starts it, or its file of services: invoke lint --file FILE")
 
 
 def lint_plan(plan: Plan, spec: RunSpec, catalog: Catalog) -> Linted:
@@ -89,7 +99,7 @@ def _reading(text: str, rules: Rules, version: str | None) -> Reading:
     """A mapping with services is such a file; everything else is shell."""
     mapping, reader = _mapping(text), Reader(rules, version)
     found = Reading(text)
-    for container in containers_of(mapping.get("services"), rules.containers):
+    for container in containers_of(mapping.get("services"), rules.containers, Places(text)):
         reader.contained(container, found, {})
     if not found.containers and not reader.configured(mapping, found):
         return reader.read(text)
@@ -99,7 +109,7 @@ def _reading(text: str, rules: Rules, version: str | None) -> Reading:
 def _mapping(text: str) -> dict[str, Any]:
     """A text that is YAML and a mapping; the line breaks that a page turned into backquotes are put back."""
     try:
-        found = yaml.safe_load(text.replace("``", "\n"))
+        found = yaml.safe_load(whole(text))
     except yaml.YAMLError:
         return {}
     return found if isinstance(found, dict) and all(isinstance(k, str) for k in found) else {}
@@ -114,7 +124,7 @@ def _line_of(hit: Hit, lines: list[str]) -> int:
     return next(below, hit.line)
 
 
-def _findings(hits: Iterable[Hit], rules: Rules) -> Iterator[Finding]:
+def _findings(hits: Iterable[Hit], rules: Rules, services: bool) -> Iterator[Finding]:
     """In the order of the text, the gravest first on each line, the same thing once."""
     seen: set[tuple[str, int, str]] = set()
     for hit in sorted(hits, key=lambda h: (h.line, _RANK[rules.rules[h.id].severity], h.id)):
@@ -122,20 +132,20 @@ def _findings(hits: Iterable[Hit], rules: Rules) -> Iterator[Finding]:
         typed = _SECRET.sub(lambda m: f"{m[1] or m[2]}…", hit.typed)
         if (hit.id, hit.line, typed) not in seen:
             seen.add((hit.id, hit.line, typed))
-            yield _finding(rule, hit, typed)
+            yield _finding(rule, hit, " ".join(typed.split()), (rule.service if services else None) or rule.better)
 
 
-def _finding(rule: Rule, hit: Hit, typed: str) -> Finding:
+def _finding(rule: Rule, hit: Hit, typed: str, better: str) -> Finding:
     short = typed if len(typed) <= 90 else typed[:89] + "…"
     means = f"{rule.means} ({hit.why})" if hit.why else rule.means
     return Finding(
-        id=rule.id, severity=rule.severity, line=hit.line, typed=short, means=means, better=hit.better or rule.better
+        id=rule.id, severity=rule.severity, line=hit.line, typed=short, means=means, better=hit.better or better
     )
 
 
 def _checked(reading: Reading) -> tuple[str, ...]:
     """What was read, so that nobody takes silence for praise."""
-    found = [f"{c.runtime} run" for c in reading.containers]
+    found = [c.title for c in reading.containers]
     for launch in reading.launches:
         known = launch.flags.version if launch.flags else "no version known"
         said = f", the text has {launch.version}" if launch.version and launch.version != known else ""
@@ -164,7 +174,8 @@ def _applied(name: str, when: When, reading: Reading, engine: str | None) -> Ite
 
 def _in_environment(name: str, pattern: str, when: When, reading: Reading) -> Iterator[Hit]:
     """Variables of the shell, and those that containers are given."""
-    given = [(w.partition("="), c.line) for c in reading.containers for w in c.values("--env")]
+    options = [o for c in reading.containers for o in c.options if o.name == "--env"]
+    given = [((o.value or "").partition("="), o.line) for o in options]
     for variable, value, line in {*reading.environment, *((n, v, line) for (n, _, v), line in given)}:
         if re.search(pattern, variable) and _matches(when, value):
             yield Hit(name, line, f"{variable}={value}")
@@ -179,9 +190,9 @@ def _matches(when: When, value: str) -> bool:
 def _in_container(name: str, when: When, container: Container) -> Iterator[Hit]:
     given = {o.name for o in container.options}
     if when.image and container.image and re.search(when.image, container.image):
-        yield Hit(name, container.line, container.image)
+        yield Hit(name, container.image_line or container.line, container.image)
     if when.lacks and not given & set(when.lacks):
-        yield Hit(name, container.line, f"no {when.lacks[0]}")
+        yield Hit(name, container.line, f"no {container.said(when.lacks[0])}")
     if when.mount:
         for source, target, _, line in container.mounts():
             if re.search(when.mount, source):
@@ -225,7 +236,7 @@ def lint_text(found: Linted) -> str:
     for f in found.findings:
         lines.append(f"{f.severity}: {f.id}, line {f.line}: {f.typed}\n  {f.means}\n  better: {f.better}")
     counts = Counter(f.severity for f in found.findings)
-    said = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _RANK if counts[s])
+    said = ", ".join(many(counts[s], s) for s in _RANK if counts[s])
     lines.append(said or "nothing found")
     if found.instead:
         lines.append(f"the same by Weighbridge:\n  {found.instead}")

@@ -42,25 +42,27 @@ def around(reading: Reading, rules: Rules) -> Iterator[Hit]:
 def _container(container: Container, rules: Rules) -> Iterator[Hit]:
     line = container.line
     if container.image is None:
-        yield Hit("no-image", line, f"{container.runtime} run")
+        yield Hit("no-image", line, container.title)
     elif re.search(r":latest(@|$)", container.image) or not re.search(r"[:@][^/]+$", container.image):
-        yield Hit("latest-image", line, container.image)
+        yield Hit("latest-image", container.image_line or line, container.image)
     if container.image and not re.search(_OWN_DIGEST, container.image):
-        yield Hit("no-digest", line, container.image)
+        yield Hit("no-digest", container.image_line or line, container.image)
     if not any(v.startswith("no-new-privileges") for v in container.values("--security-opt")):
-        yield Hit("may-gain-privileges", line, "no --security-opt no-new-privileges")
-    for value in container.values("--publish"):
+        yield Hit("may-gain-privileges", line, f"no {container.said('--security-opt', 'no-new-privileges')}")
+    for option in (o for o in container.options if o.name == "--publish"):
+        value = option.value or ""
         address = value.rpartition(":")[0].rpartition(":")[0]
         if address in ALL_ADDRESSES and not value.startswith("127."):
-            yield Hit("publish-everywhere", line, f"--publish {value}", f"--publish 127.0.0.1:{_ports_of(value)}")
+            better = container.publishes(f"127.0.0.1:{_ports_of(value)}")
+            yield Hit("publish-everywhere", option.line, container.said("--publish", value), better)
     known = rules.containers.known
     names = [o.name for o in container.options]
     for name in sorted({n for n in names if names.count(n) > 1 and not known[n].many}):
-        yield Hit("option-twice", line, name)
-    for value in container.values("--shm-size"):
-        gib = _gib(value)
+        yield Hit("option-twice", line, container.said(name))
+    for option in (o for o in container.options if o.name == "--shm-size"):
+        gib = _gib(option.value or "")
         if gib is not None and gib > _SHM_MOST_GIB:
-            yield Hit("shm-huge", line, f"--shm-size {value}")
+            yield Hit("shm-huge", option.line, container.said("--shm-size", option.value or ""))
 
 
 def _ports_of(value: str) -> str:

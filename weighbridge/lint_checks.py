@@ -13,12 +13,14 @@ from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
 from weighbridge.facts import Model
 from weighbridge.flags import Problem, version_key
+from weighbridge.here import AUTO
 from weighbridge.lint_around import ALL_ADDRESSES, Hit, around
 from weighbridge.lint_options import Container
 from weighbridge.lint_read import Launch, Reading
 from weighbridge.lint_rules import Rules
 from weighbridge.road import make_plan
 from weighbridge.types import Order
+from weighbridge.words import many
 
 _MOST_CARDS = 8  # in a machine
 _IDS = {
@@ -172,9 +174,9 @@ def _cards(launch: Launch) -> Iterator[Hit]:
     cards = _given_cards(box) if box else None
     if cards and not between:
         if ranks > cards:
-            yield Hit("cards-too-few", line, f"{ranks} ranks, {cards} cards")
+            yield Hit("cards-too-few", line, f"{many(ranks, 'rank')}, {many(cards, 'card')}")
         elif ranks < cards:
-            yield Hit("cards-unused", line, f"{ranks} ranks, {cards} cards")
+            yield Hit("cards-unused", line, f"{many(ranks, 'rank')}, {many(cards, 'card')}")
 
 
 def _shm_mounted(box: Container) -> bool:
@@ -220,7 +222,13 @@ def _of_model(launch: Launch, model: Model) -> Iterator[Hit]:
     if ranks and shape.heads % ranks:
         fits = [n for n in (8, 4, 2) if shape.heads % n == 0 and n < ranks]
         better = f"{launch.engine.roles['tensor_parallel']} {fits[0] if fits else 1}"
-        yield Hit("heads-do-not-divide", launch.line, f"{ranks} ranks", better, f"{model.title} has {shape.heads}")
+        yield Hit(
+            "heads-do-not-divide",
+            launch.line,
+            many(ranks, "rank"),
+            better,
+            f"{model.title} has {many(shape.heads, 'head')}",
+        )
     quantized = launch.role("quantization")
     if quantized and shape.quantization and quantized.split("_")[0] != shape.quantization.method:
         why = f"{model.title} is {shape.quantization.method}"
@@ -243,15 +251,15 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         "pipeline_parallel": launch.number("pipeline_parallel", 0),
     }
     asked = {name: value for name, value in numbers.items() if value}
-    words = ["invoke", "run", "--profile", order.profile if order else "<PROFILE>", "--model", model.id]
+    words = ["invoke", "run", "--profile", order.profile if order else AUTO, "--model", model.id]
     context = asked.get("context")
     if context and context > model.shape.max_context_tokens:
         del asked["context"]  # a finding of its own
     elif context:
         words += ["--context", str(context)]
-    line = " ".join(w if w == "<PROFILE>" else shlex.quote(w) for w in words)
+    line = shlex.join(words)
     if order is None:
-        return [], f"{line}   (the machine: invoke fit --model {model.id})"
+        return [], f"{line}   # here; on another machine: invoke fit --model {model.id}"
     try:
         wanted = msgspec.structs.replace(order, model=model.id, **asked)
         make_plan(wanted, catalog)

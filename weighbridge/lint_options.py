@@ -9,6 +9,7 @@ from typing import Any
 
 from weighbridge.facts import Value
 from weighbridge.lint_rules import Containers
+from weighbridge.lint_yaml import Places
 
 
 class Chosen(Value, frozen=True, kw_only=True):
@@ -28,6 +29,22 @@ class Container:
     image: str | None = None
     words: tuple[str, ...] = ()
     faults: list[tuple[str, str, int]] = field(default_factory=list)  # (id, what was typed, line)
+    service: str | None = None  # its name in a file of services, whose keys stand for options
+    keys: dict[str, str] = field(default_factory=dict)  # option: key
+    image_line: int = 0  # where these stand, when not on the container's line
+    words_line: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"service {self.service}" if self.service is not None else f"{self.runtime} run"
+
+    def said(self, option: str, value: str = "") -> str:
+        """An option as it is written here: `--user 0`, or `user: 0`."""
+        name = option if self.service is None else f"{self.keys.get(option, option)}:"
+        return f"{name} {value}".rstrip()
+
+    def publishes(self, value: str) -> str:
+        return self.said("--publish", value if self.service is None else f'["{value}"]')
 
     def values(self, *names: str) -> list[str]:
         return [o.value or "" for o in self.options if o.name in names]
@@ -88,20 +105,30 @@ def _value(rest: list[str], word: str, found: Container) -> str | None:
     return rest.pop(0)
 
 
-def containers_of(services: Any, known: Containers) -> list[Container]:
+def containers_of(services: Any, known: Containers, places: Places) -> list[Container]:
     """The services of a file for several containers, each as the options that would start it."""
+    keys = {option: key for key, option in reversed(known.services.items())}
     found = []
-    for service in services.values() if isinstance(services, dict) else ():
+    for name, service in services.items() if isinstance(services, dict) else ():
         if not isinstance(service, dict):
             continue
-        one = Container("docker", 1, image=service.get("image"))
+        at = ("services", str(name))
+        one = Container(known.runtimes[0], places.line(*at), image=service.get("image"), service=str(name), keys=keys)
         for key, option in known.services.items():
-            for value in _values_of(key, service.get(key)):
-                one.options.append(Chosen(name=option, value=value, line=1, typed=f"{key}: {value}"))
+            for n, value in enumerate(_values_of(key, service.get(key))):
+                line = places.line(*at, key, _nth(service[key], n))
+                one.options.append(Chosen(name=option, value=value, line=line, typed=f"{key}: {value}"))
         words = service.get("command") or ()
         one.words = tuple(words.split() if isinstance(words, str) else map(str, words))
+        one.image_line = places.line(*at, "image")
+        one.words_line = places.line(*at, "command") if words else one.line
         found.append(one)
     return found
+
+
+def _nth(value: Any, n: int) -> str:
+    """The key or the position of the nth value, as a place names it."""
+    return str([*value][n]) if isinstance(value, dict) and n < len(value) else str(n)
 
 
 def _values_of(key: str, value: Any) -> Iterator[str]:
@@ -117,6 +144,8 @@ def _values_of(key: str, value: Any) -> Iterator[str]:
             yield '"device=' + ",".join(map(str, ids)) + '"' if isinstance(ids, list) and ids else str(count)
     elif key == "volumes":
         yield from (v if isinstance(v, str) else _long_volume(v) for v in value)
+    elif key == "entrypoint" and isinstance(value, list):
+        yield " ".join(map(str, value))
     elif isinstance(value, dict):
         yield from (f"{k}={v}" for k, v in value.items())
     elif isinstance(value, list):

@@ -143,15 +143,16 @@ class Reader:
 
     def contained(self, container: Container, out: Reading, around: dict[str, str]) -> None:
         out.containers.append(container)
+        line = container.words_line or container.line
         env = dict(w.partition("=")[::2] for w in container.values("--env"))
         env = {name: value or around.get(name, "") for name, value in env.items()}
         entry = tuple((container.values("--entrypoint") or [""])[-1].split())
         words = (*entry, *container.words)
         script = _script(words) if words else None
         if script is not None:
-            return self.walk(commands(script, container.line)[0], out, container, env)
+            return self.walk(commands(script, line)[0], out, container, env)
         if entry or not self.by_image(container, out, env):
-            self.launched(words, container.line, out, container, env)
+            self.launched(words, line, out, container, env)
 
     def by_image(self, container: Container, out: Reading, env: dict[str, str]) -> bool:
         """True when the image's own entrypoint is an engine; the words are its arguments."""
@@ -159,7 +160,8 @@ class Reader:
             for image in engine.images:
                 if re.search(image.pattern, container.image or ""):
                     words = (*image.launcher, *container.words)
-                    self.launched(words, container.line, out, container, env, from_image=True)
+                    line = container.words_line or container.line
+                    self.launched(words, line, out, container, env, from_image=True)
                     return True
         return False
 

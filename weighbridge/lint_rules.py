@@ -34,12 +34,13 @@ class When(Value, frozen=True, kw_only=True):
 
 
 class Rule(Value, frozen=True, kw_only=True):
-    """One thing that can be found, by a stable id."""
+    """One thing that can be found, by a stable id. `service`: what is better in a file of services."""
 
     id: str
     severity: Severity
     means: str
     better: str
+    service: str | None = None
     when: When | None = None
 
 

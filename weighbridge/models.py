@@ -9,6 +9,7 @@ from typing import Any
 
 from weighbridge.errors import BadFile
 from weighbridge.facts import Experts, Mla, Quantization, Shape
+from weighbridge.words import many
 
 _MOST_LAYERS = 10_000
 _LARGEST = 2**40  # no size in a config.json is near this; beyond it is damage or malice
@@ -92,7 +93,10 @@ def read_config(found: Mapping[str, Any], where: str, unsaid: Unsaid) -> Shape:
     heads = config.size("num_attention_heads")
     kv_heads = config.size("num_key_value_heads", default=heads)
     if heads % kv_heads:
-        raise BadFile(f"{where}: {heads} heads over {kv_heads} KV heads", "num_key_value_heads must divide the heads")
+        raise BadFile(
+            f"{where}: {many(heads, 'head')} over {many(kv_heads, 'KV head')}",
+            "num_key_value_heads must divide the heads",
+        )
     mla = _mla(config)
     hidden = config.size("hidden_size")
     return Shape(

@@ -11,6 +11,7 @@ from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
 from weighbridge.memory import Split, padded_vocabulary
 from weighbridge.types import Order, Span
+from weighbridge.words import are, many
 
 COMFORT = 2  # a replica is large enough once it holds this many requests of the full context
 GOOD_SHARE = 0.5  # smaller or better-linked replicas may hold less than the most, down to this share of the tokens
@@ -33,7 +34,7 @@ def cannot_split(shape: Shape, tp: int, pp: int) -> str | None:
     if padded_vocabulary(shape) % tp:
         return f"a vocabulary of {padded_vocabulary(shape)} does not divide by tensor parallel {tp}"
     if pp > shape.layers:
-        return f"{shape.layers} layers are fewer than {pp} pipeline stages"
+        return f"{many(shape.layers, 'layer')} {are(shape.layers)} fewer than {pp} pipeline stages"
     sizes = [shape.experts.intermediate_size] if shape.experts else []
     for size in [*sizes, shape.intermediate_size]:
         if size % tp:
@@ -145,8 +146,8 @@ def _impossible(order: Order, profile: Profile, shape: Shape) -> Unsupported:
     hint = "leave --tensor-parallel, --pipeline-parallel and --data-parallel out"
     ranks = tp * pp * dp
     if ranks > profile.cards:
-        return Unsupported(f"{tp} x {pp} x {dp} = {ranks} cards; {profile.id} has {profile.cards}", hint)
+        return Unsupported(f"{tp} x {pp} x {dp} = {many(ranks, 'card')}; {profile.id} has {profile.cards}", hint)
     if tp > profile.count:
-        return Unsupported(f"tensor parallel {tp} reaches past one machine of {profile.count} cards", hint)
+        return Unsupported(f"tensor parallel {tp} reaches past one machine of {many(profile.count, 'card')}", hint)
     why = cannot_split(shape, tp, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp} x {dp}"
     return Unsupported(f"{order.model}: {why}", hint)

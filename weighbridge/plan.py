@@ -18,6 +18,7 @@ from weighbridge.precision import choose_precision, one_of
 from weighbridge.reasons import layout_because, memory_because, warnings
 from weighbridge.types import Order, Plan
 from weighbridge.weigh import Weighing
+from weighbridge.words import many
 
 _BATCHINGS = ("plan", "engine")
 _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a base image
@@ -255,8 +256,8 @@ def _load_because(order: Order, row: Batching, tokens: int, sequences: int, eage
     asked = order.sequences is not None or order.batched_tokens is not None
     why = "asked" if asked else row.because
     return (
-        f"batches of {tokens} tokens and {sequences} sequences: {why}; always stated, since the engine's own"
-        " defaults change with the card and move gigabytes",
+        f"batches of {many(tokens, 'token')} and {many(sequences, 'sequence')}: {why}; always stated, since the"
+        " engine's own defaults change with the card and move gigabytes",
         "eager, no compilation or captured graphs: starts sooner" if eager else "compiled, with captured graphs",
     )
 

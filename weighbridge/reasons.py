@@ -6,6 +6,7 @@ from weighbridge.memory import GIB
 from weighbridge.parallel import COMFORT, Layout
 from weighbridge.types import Order
 from weighbridge.weigh import Weighing
+from weighbridge.words import many
 
 _ODD_SHARE = 0.1  # files that differ from the shape by more than this are worth a question
 _NARROW_SHARE = 0.05  # a promised KV cache smaller than this share of the budget is a narrow margin
@@ -28,7 +29,7 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
     elif weighing.model.shape.experts:
         lines.append("one replica: the experts are divided over all its cards; replicas of them would work in step")
     idle = profile.cards - split.ranks * layout.replicas
-    return (*lines, *([f"{idle} cards stay idle"] if idle else []))
+    return (*lines, *([f"{many(idle, 'card stays', 'cards stay')} idle"] if idle else []))
 
 
 def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
@@ -58,7 +59,8 @@ def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
     if weighing.family.kv_cache == "stated":
         space = weighing.kv_space_gib(layout.split)
         lines.append(
-            f"KV cache of {space} GiB is stated to the engine: what {weighing.load.sequences} full sequences need"
+            f"KV cache of {space} GiB is stated to the engine: what"
+            f" {many(weighing.load.sequences, 'full sequence needs', 'full sequences need')}"
         )
     if not weighing.model.shape.no_kv_rate_because:
         rate = max(weighing.rates(layout.split))

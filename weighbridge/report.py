@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from weighbridge.calibration import About, Row
 from weighbridge.types import Check, Line, Plan, RankMemory, Reconciliation, RunSpec, SmokeReport
+from weighbridge.words import many
 
 _BAR_WIDTH = 48
 MARKS = {True: "ok", False: "FAIL", None: "skip"}
@@ -42,21 +43,17 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     parallel = f"TP {plan.tensor_parallel} x PP {plan.pipeline_parallel} x DP {plan.data_parallel}"
     held = f"{tokens.low} promised, up to {tokens.high} hoped, a replica" if tokens else "not promised"
     return [
-        ("profile", f"{plan.profile} ({_count(plan.cards, 'card')} on {_count(plan.nodes, 'machine')})"),
+        ("profile", f"{plan.profile} ({many(plan.cards, 'card')} on {many(plan.nodes, 'machine')})"),
         ("model", plan.model),
         ("engine", f"{plan.engine} {plan.engine_version}"),
         ("parallel", parallel),
         ("precision", f"{plan.precision}, KV cache {plan.kv_dtype}"),
-        ("context", f"{plan.max_model_len} tokens"),
-        ("batches", f"{plan.max_num_batched_tokens} tokens, {plan.max_num_seqs} sequences"),
+        ("context", many(plan.max_model_len, "token")),
+        ("batches", f"{many(plan.max_num_batched_tokens, 'token')}, {many(plan.max_num_seqs, 'sequence')}"),
         ("KV cache", held),
         ("shm", f"{plan.shm_gib:g} GiB"),
         ("evidence", f"{plan.evidence.level}{': ' + plan.evidence.note if plan.evidence.note else ''}"),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _bars(plan: Plan) -> list[str]:
@@ -127,7 +124,11 @@ def calibration_text(rows: Sequence[tuple[About, Row]]) -> str:
         for about, row in rows
     ]  # fmt: skip
     broken = sum(row.missing_share > 0 for _, row in rows)
-    last = f"warning: {broken} of {len(rows)} promises were broken" if broken else "no promise was broken"
+    last = (
+        f"warning: {broken} of {many(len(rows), 'promise')} {'was' if broken == 1 else 'were'} broken"
+        if broken
+        else "no promise was broken"
+    )
     return table(cells, ("RUN", "CARD", "ENGINE", "PROMISED", "REPORTED", "")) + f"\n\n{last}"
 
 
@@ -145,7 +146,7 @@ def counted(report: SmokeReport) -> str:
     marks = [c.ok for c in report.checks]
     skipped = f", {marks.count(None)} skipped," if None in marks else ""
     rounds = f" and {report.rounds} rounds" if report.rounds > 1 else ""
-    passed = f"{marks.count(True)} of {len(marks) - marks.count(None)} checks passed"
+    passed = f"{marks.count(True)} of {many(len(marks) - marks.count(None), 'check')} passed"
     return f"{passed}{skipped} in {report.seconds:.1f} s{rounds}"
 
 

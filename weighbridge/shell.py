@@ -20,6 +20,7 @@ _PROMPT = re.compile(
     r"(?:sudo|docker|podman|python3?)\s))\s+"
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")
+_HALVES = {"'": re.compile(r"'[^']*'"), '"': re.compile(r'(?s)"(?:\\.|[^"\\])*"')}
 _ENDS = ("&&", "||", ";;", ";", "|&", "|", "&", "\n", "(", ")")
 
 
@@ -178,6 +179,7 @@ class _Reader:
     def piece(self) -> str:
         char = self.text[self.at]
         if char == "'":
+            self.must_close(char)
             self.step(1)
             found = self.until("'")
             self.step(1)
@@ -198,7 +200,14 @@ class _Reader:
             return "" if taken == "\\\n" else taken[1:]
         return self.substitution() or self.step(1)
 
+    def must_close(self, quote: str) -> None:
+        """A quote without its other half takes all the rest for one word."""
+        if not _HALVES[quote].match(self.text, self.at):
+            line = self.text[self.at :].split("\n")[0]
+            self.traps.append(Trap(id="unclosed-quote", line=self.line, text=_short(line)))
+
     def double(self) -> str:
+        self.must_close('"')
         self.step(1)
         found = ""
         while self.at < len(self.text) and self.text[self.at] != '"':

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from weighbridge.errors import BadValue, HostError
 from weighbridge.facts import Value
 from weighbridge.lock import LOCK_NAME, is_plain_path
+from weighbridge.words import are, many
 
 _WANTED = (".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".txt")
 _PAPERS = re.compile(r"(licen[cs]e|notice|copying|readme|use_policy)([._-].*)?", re.IGNORECASE)
@@ -99,8 +100,8 @@ def checked(listing: Listing, where: str) -> Listing:
         raise HostError(f"{where}: lists a file twice", "choose another source: --source or --endpoint")
     if not any(n.endswith(".safetensors") for n in names):
         pickles = sum(is_pickle(p) for p in by_path)
-        also = f", and {pickles} pickle files, which are never loaded" if pickles else ""
-        message = f"{where}: no .safetensors among {len(by_path)} files{also}"
+        also = f", and {many(pickles, 'pickle file')}, which {are(pickles)} never loaded" if pickles else ""
+        message = f"{where}: no .safetensors among {many(len(by_path), 'file')}{also}"
         raise HostError(message, "choose a repository in safetensors format: --repo OWNER/NAME")
     kept = tuple(by_path[n] for n in names)
     if any(f.size_bytes < 0 for f in kept):

@@ -435,6 +435,7 @@ def test_a_chat_by_keyboard_alone(chromium: Browser, served: tuple[Site, Engine]
     page.keyboard.type(KEY)
     page.keyboard.press("Enter")
     expect(page.locator("#ask")).to_be_focused()
+    page.wait_for_selector("html[data-ready]")  # with the key all is loaded anew, and the tabs below are made anew
     page.keyboard.press("Enter")
     expect(page.locator(".turn.model .markdown").last).to_have_text("Hello.")
     expect(page.locator("#spoken")).to_have_text("Hello.")

@@ -100,6 +100,13 @@ def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
     }
 
 
+def check_startable(spec: RunSpec, host: Host) -> None:
+    """Raises HostError when the name or the port is taken by anything but this very appliance."""
+    if host.made_from(spec) is None:
+        host.check_free(spec.name)
+        probe.check_port(spec.host_address, spec.host_port)
+
+
 def run(
     plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say, *, baked: bool = False
 ) -> Started:

@@ -17,6 +17,7 @@ from pathlib import Path
 from weighbridge.engines import Base
 from weighbridge.errors import HostError
 from weighbridge.plan import base_reference
+from weighbridge.words import many
 
 MIRROR_VARIABLE = "WEIGHBRIDGE_DEBIAN_MIRROR"
 LABEL = "io.weighbridge.base"
@@ -61,7 +62,7 @@ def ensure_base(base: Base, *, mirror: str | None, say: Say) -> str:
     say(f"base image: pulling {base.image}")
     trouble = _pull(base.image)
     if trouble is None:
-        say(f"base image: pulled, installing {len(base.packages)} packages")
+        say(f"base image: pulled, installing {many(len(base.packages), 'package')}")
         _install(base, mirror)
         how = "pulled"
     else:

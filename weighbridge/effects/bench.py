@@ -24,6 +24,7 @@ from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
 from weighbridge.runspec import LABEL
 from weighbridge.types import Plan, Reach
 from weighbridge.verdict import Slo, check_slo
+from weighbridge.words import many
 
 Say = Callable[[str], None]
 _LOG_LINES = 20
@@ -77,7 +78,7 @@ def measure(bench: Bench, host: Host, catalog: Catalog, log: Path, say: Say) -> 
     }
     done: dict[int, Figures] = {}
     broken: dict[int, str] = {}
-    say(f"the engine's own benchmark starts in {bench.container.name}: {len(jobs)} runs")
+    say(f"the engine's own benchmark starts in {bench.container.name}: {many(len(jobs), 'run')}")
     for event in _events(bench, host, catalog, order, log):
         _take(event, jobs, done, broken, say)
     lost = [jobs[i][0].label for i in range(len(jobs)) if i not in done and i not in broken]

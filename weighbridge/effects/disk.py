@@ -11,6 +11,7 @@ from pathlib import Path
 
 from weighbridge.errors import BadValue, HostError
 from weighbridge.types import File
+from weighbridge.words import many
 
 MARKER = ".weighbridge"  # in every folder that was written whole, and may therefore be replaced or removed whole
 
@@ -55,7 +56,22 @@ def check_ours(folder: Path) -> None:
     found = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
     if found and not (folder / MARKER).is_file():
         hint = "choose another: --output FOLDER"
-        raise BadValue(f"{folder}: holds {found} files or folders that Weighbridge did not write", hint)
+        raise BadValue(
+            f"{folder}: holds {many(found, 'file or folder', 'files or folders')} that Weighbridge did not write", hint
+        )
+
+
+def file_to_write(flag: str, text: str | None) -> Path | None:
+    """The file of an option, looked at before the work whose result goes there. Raises BadValue, HostError."""
+    if not text:
+        return None
+    path = Path(text)
+    if text.endswith("/") or path.is_dir():
+        raise BadValue(f"{flag} {text}: is a folder, not a file", f"name a file in it: {flag} {path / 'NAME'}")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise HostError(f"{flag} {text}: nothing can be written in {above}", f"choose another place: {flag} FILE")
+    return path
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:

@@ -214,7 +214,7 @@ class Host:
                 "no appliance runs here" if name is None else f"no appliance called {name!r}", "invoke run"
             )
         near = nearest(name or "", found)
-        hint = f"did you mean --name {near}?" if near else f"name one: --name {' | '.join(sorted(found))}"
+        hint = f"did you mean --name {near}?" if near else f"name one: --name {', or --name '.join(sorted(found))}"
         raise UnknownName(f"no appliance called {name!r}" if name else f"{len(found)} appliances are here", hint)
 
     def key_file(self, container: Container) -> Path:

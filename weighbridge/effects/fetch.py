@@ -85,9 +85,7 @@ def _full(wish: Wish, needed: int, free: int) -> HostError:
     message = (
         f"{wish.store.root}: {wish.model} needs {size_text(needed + _SPARE_BYTES)} more, {size_text(free)} are free"
     )
-    return HostError(
-        message, f"free some, or name another disk: WEIGHBRIDGE_STORE=FOLDER invoke fetch --model {wish.model}"
-    )
+    return HostError(message, "free some, or name another disk: WEIGHBRIDGE_STORE=FOLDER invoke fetch")
 
 
 def _bring(wish: Wish, listing: Listing, needed: int, say: Say) -> tuple[Lock, Meter]:

@@ -12,7 +12,7 @@ from weighbridge.errors import HostError
 def apply(script: str, say: Callable[[str], None]) -> int:
     """Runs the script; its output is shown as it comes. Raises HostError when it fails or we are not root."""
     if os.geteuid() != 0:
-        hint = "print it, read it and run it: invoke host-setup --print … > host-setup.sh && sudo sh host-setup.sh"
+        hint = "print it, read it and run it: invoke host-setup > host-setup.sh && sudo sh host-setup.sh"
         raise HostError("--apply needs root", hint)
     say("preparing this host")
     done = subprocess.run(["sh", "-s"], input=script, text=True, check=False)

@@ -24,6 +24,7 @@ from weighbridge.sources import (
     shown,
     wanted,
 )
+from weighbridge.words import many
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def refuse_pointers(folder: Path, files: Sequence[Path]) -> None:
     """Raises BadFile for files that stand for contents that git-lfs never brought."""
     pointers = [p for p in files if p.stat().st_size <= 1024 and read_pointer(p.read_bytes())]
     if pointers:
-        message = f"{folder}: {pointers[0].name} is an LFS pointer ({len(pointers)} of {len(files)} files are)"
+        message = f"{folder}: {pointers[0].name} is an LFS pointer ({len(pointers)} of {many(len(files), 'file')})"
         raise BadFile(message, f"cd {shlex.quote(str(folder))} && git lfs pull")
 
 

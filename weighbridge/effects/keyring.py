@@ -13,6 +13,7 @@ from typing import NamedTuple
 from weighbridge.effects.disk import write_file
 from weighbridge.errors import BadFile, BadValue, HostError
 from weighbridge.keys import METRICS, OWNER, Key, keys_text, read_keys, with_key, without_key
+from weighbridge.words import many
 
 _BITS = 256
 
@@ -119,7 +120,8 @@ def check_alone(file: Path) -> None:
         [p for p in file.parent.iterdir() if p != file and not p.name.startswith(".")] if file.parent.is_dir() else []
     )
     if others:
-        message = f"--keys {file}: its folder is mounted whole, and holds {len(others)} other files or folders"
+        more = many(len(others), "other file or folder", "other files or folders")
+        message = f"--keys {file}: its folder is mounted whole, and holds {more}"
         raise BadValue(message, f"give it a folder of its own: --keys {file.parent}/weighbridge-keys/keys")
 
 

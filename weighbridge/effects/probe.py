@@ -14,6 +14,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.facts import Profile
 from weighbridge.here import named, seen
+from weighbridge.words import many
 
 _PROBE_SECONDS = 30
 
@@ -30,8 +31,8 @@ def check_cards(profile: Profile) -> None:
         return
     tool = probe.command[0]
     if not shutil.which(tool):
-        raise Unsupported(f"{profile.id} needs {profile.count} cards; this machine has no {tool}", probe.hint)
-    shown = f"{len(matching)} of them" + (f" among {len(seen)} cards" if len(seen) > len(matching) else "")
+        raise Unsupported(f"{profile.id} needs {many(profile.count, 'card')}; this machine has no {tool}", probe.hint)
+    shown = f"{len(matching)} of them" + (f" among {many(len(seen), 'card')}" if len(seen) > len(matching) else "")
     raise Unsupported(f"{profile.id} needs {profile.count} x {profile.card.title}; {tool} shows {shown}", probe.hint)
 
 

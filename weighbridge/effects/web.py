@@ -22,9 +22,14 @@ from urllib3.response import HTTPResponse
 from weighbridge import __version__
 from weighbridge.errors import HostError, WeighbridgeError
 from weighbridge.sources import origin, shown
+from weighbridge.words import many
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_KEPT = "what came is kept: the same command goes on from there; or choose another: --endpoint or --source"
+_UNREACHED = (
+    "nothing was fetched; a mirror: --endpoint https://HOST; another hub: --source NAME; files here: --from FOLDER"
+)
 BLOCK = 1 << 20  # bytes a read: what a kill can lose beside what the network holds
 
 
@@ -70,16 +75,15 @@ class Web:
                 return self._json(address, body, headers or {})
             except Again as e:
                 failures += 1
-                time.sleep(self.pause(e, failures, address))
+                time.sleep(self.pause(e, failures, address, _UNREACHED))
 
-    def pause(self, failure: Again, failures: int, address: str) -> float:
-        """Seconds to wait before another attempt. Raises HostError when there is none left."""
+    def pause(self, failure: Again, failures: int, address: str, hint: str = _KEPT) -> float:
+        """Seconds to wait before another attempt. Raises HostError, with this hint, when there is none left."""
         wait = failure.pause_seconds
         if wait is None:
             wait = self.patience.pause_seconds * 2 ** (failures - 1)
         if failures >= self.patience.attempts:
-            hint = "what came is kept: the same command goes on from there; or choose another: --endpoint or --source"
-            raise HostError(f"{shown(address)}: {failure}, {failures} times", hint) from None
+            raise HostError(f"{shown(address)}: {failure}, {many(failures, 'time')}", hint) from None
         if wait > self.patience.longest_pause_seconds:
             raise HostError(f"{shown(address)}: {failure}, asks to wait {wait:.0f} s", "try again after that") from None
         self.say(f"fetch: {urlsplit(address).netloc}: {failure}; again in {wait:.0f} s")
@@ -92,7 +96,9 @@ class Web:
         try:
             return json.loads(whole)
         except (ValueError, RecursionError):
-            raise HostError(f"{shown(address)}: answers no JSON, {len(whole)} bytes", "check --endpoint") from None
+            raise HostError(
+                f"{shown(address)}: answers no JSON, {many(len(whole), 'byte')}", "check --endpoint"
+            ) from None
 
     def _bounded(self, answer: urllib3.BaseHTTPResponse, address: str) -> Iterator[bytes]:
         limit, deadline, size = self.patience.answer_bytes, time.monotonic() + self.patience.answer_seconds, 0

@@ -11,6 +11,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.errors import BadFile
 from weighbridge.facts import Shape
 from weighbridge.lock import LOCK_NAME
+from weighbridge.words import are, many
 
 _LARGEST_HEADER_BYTES = 100_000_000  # the format's own limit
 _INDEX = "model.safetensors.index.json"
@@ -38,8 +39,9 @@ def check_weights(folder: Path, model: str | None = None) -> None:
         s.name for s in shards if s.stat().st_size < 1024 and s.read_bytes().startswith(b"version https://git-lfs")
     ]
     if pointers:
+        kind = "is an LFS pointer" if len(pointers) == 1 else "are LFS pointers"
         raise BadFile(
-            f"{folder}: {len(pointers)} of {len(shards)} files are LFS pointers",
+            f"{folder}: {len(pointers)} of {many(len(shards), 'file')} {kind}",
             f"cd {shlex.quote(str(folder))} && git lfs pull",
         )
     for shard in shards:
@@ -67,7 +69,8 @@ def _check_links(folder: Path) -> None:
     root = folder.resolve()
     links = sorted(p.name for p in folder.iterdir() if p.is_symlink() and not p.resolve().is_relative_to(root))
     if links:
-        message = f"{folder}: {len(links)} files are links out of the folder, the first is {links[0]}"
+        out = many(len(links), "file is a link", "files are links")
+        message = f"{folder}: {out} out of the folder, the first is {links[0]}"
         raise BadFile(message, f"cp -rL {shlex.quote(str(folder))} NEW, then --weights NEW")
 
 
@@ -82,7 +85,8 @@ def _check_index(folder: Path) -> None:
         raise BadFile(f"{path}: names no files in weight_map", "fetch this file again") from None
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        message = f"{folder}: {len(missing)} of {len(names)} shards are missing, the first is {missing[0]}"
+        lacks = f"{len(missing)} of {many(len(names), 'shard')} {are(len(missing))} missing"
+        message = f"{folder}: {lacks}, the first is {missing[0]}"
         raise BadFile(message, f"fetch them again; what is there: ls {shlex.quote(str(folder))}")
 
 

@@ -20,6 +20,7 @@ from weighbridge.order import read_count
 from weighbridge.plan import slug
 from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, origin
 from weighbridge.types import Order
+from weighbridge.words import many
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,15 @@ def _address(flags: Mapping[str, Any], environment: Mapping[str, str], source: S
 
 
 def _folder(flags: Mapping[str, Any], catalog: Catalog, model: Model | None) -> Path:
+    idle = next((n for n in ("endpoint", "token_file") if flags.get(n)), None)
+    if idle:
+        flag = f"--{idle.replace('_', '-')}"
+        raise BadValue(f"{flag} is for a hub, and the files come from a folder", f"leave {flag} out")
     if flags.get("from_"):
-        return Path(flags["from_"]).expanduser().absolute()
+        found = Path(flags["from_"]).expanduser().absolute()
+        if not found.is_dir():
+            raise BadValue(f"--from {found}: no such folder", "name the folder that holds config.json: --from FOLDER")
+        return found
     bundled = catalog.model_folder(model) if model else None
     if bundled is None:
         raise BadValue("--source of a folder without --from", "name the folder: --from FOLDER")
@@ -226,7 +234,7 @@ def _sound(token: str, where: str) -> str:
     """A token that can stand in a header. It is never shown. Raises BadValue."""
     if not token.isascii() or not all(33 <= ord(c) < 127 for c in token):
         raise BadValue(
-            f"{where}: a token is one word of plain letters, {len(token)} characters found", "look at the file"
+            f"{where}: a token is one word of plain letters, {many(len(token), 'character')} found", "look at the file"
         )
     return token
 

@@ -9,9 +9,9 @@ from weighbridge.verbs import asked
 
 BAKE: Flags = {
     "weights": RUN["weights"],
-    "to": (None, "layout (a folder), docker, podman or registry"),
+    "to": (None, "where the image goes: layout (a folder), docker, podman or registry; needed but for --dry-run"),
     "output": (None, "folder of the layout (default build/<profile>-<model>-baked)"),
-    "ref": (None, "name at a registry: HOST/NAME:TAG"),
+    "ref": (None, "for --to registry, the name there: HOST/NAME:TAG"),
     "max_layer_gib": ("9", "largest layer, GiB; many registries refuse more than 10 (default 9)"),
     "jobs": (None, "layers at a time (default: one a core, at most 4)"),
     "insecure": (False, "plain http, or a certificate that nobody signed, for a registry that is not this machine"),
@@ -29,12 +29,13 @@ def bake(json: bool, dry_run: bool, **values: Any) -> None:
 
     it = asked(values)
     wanted = read_wanted(values, it.plan)
-    check_weights(it.weights)
+    check_weights(it.weights, None if values["weights"] else it.plan.model)
     check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
     if dry_run:
         found = costs(it.plan, it.catalog, it.weights, wanted)
         return show(found, lambda: forecast_text(found.sinks, found.layers, found.lock), json)
     if not wanted.to:
-        raise BadValue("--to is missing", "name a sink: --to layout | docker | podman | registry; costs: --dry-run")
+        hint = "name one: --to layout, or docker, podman, registry; what each costs: invoke bake --dry-run"
+        raise BadValue("--to is missing", hint)
     done = start(it.plan, it.catalog, it.folders, it.weights, wanted, say)
     show(done, lambda: baked_text(done), json)

@@ -26,7 +26,7 @@ def lint(json: bool, command: str | None, file: str | None, **values: Any) -> in
     """Find what is wrong with a pasted command, or with our own lines for a plan. Exit 1 when an error is found."""
     from weighbridge.effects.pasted import text_of
     from weighbridge.lint import lint as look
-    from weighbridge.lint import lint_plan, lint_text
+    from weighbridge.lint import lint_plan, lint_text, must_be_known
     from weighbridge.order import read_order
 
     text = text_of(command, file)
@@ -38,6 +38,7 @@ def lint(json: bool, command: str | None, file: str | None, **values: Any) -> in
         it = asked(values)
         order = read_order(values) if values["profile"] else None
         found = look(text, it.catalog, version=values["engine_version"], order=order)
+        must_be_known(found)
     show(found, lambda: lint_text(found), json)
     return 1 if found.errors else 0
 

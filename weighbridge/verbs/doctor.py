@@ -9,7 +9,7 @@ from weighbridge.verbs import asked
 
 DOCTOR: Flags = {
     "profile": ("auto", "judge for this profile (default auto: the one that this machine shows)"),
-    "only": (None, "judge only these findings, commas between"),
+    "only": (None, "judge only these findings, commas between; see --list (default: all)"),
     "fix": (False, "run the fixes of what was found, those that are safe, and check again"),
     "list": (False, "print every finding that there is, and look at nothing"),
     "captured": (None, "judge the answers in this folder, written elsewhere by tests/doctor/capture.sh"),
@@ -38,7 +38,7 @@ def doctor(json: bool, dry_run: bool, fix: bool, **values: Any) -> int:
 
 SETUP: Flags = {
     "profile": ("auto", "kind of machine to prepare (default auto: the one that this machine shows)"),
-    "network": (None, "addresses of the cards' network ports, for example 10.0.0.0/24"),
+    "network": (None, "addresses of the cards' network ports, for example 10.0.0.0/24; needed for --apply"),
     "gateway": (None, "gateway of that network (default: its first address)"),
     "machine": ("1", "which machine of several this is; each takes its own addresses (default 1)"),
     "print": (False, "print the script (what happens anyway unless --apply is given)"),

@@ -17,7 +17,7 @@ KEYS: Flags = {
     "action": (None, "add, list or revoke"),
     "name": (None, "name of the appliance (default: the only one that is here)"),
     "keys": (None, "a key file, instead of an appliance's"),
-    "key_name": (None, "name of the key, as the access log has it"),
+    "key_name": (None, "name of the key, as the access log has it; needed to add and to revoke"),
     "scope": ("api", "what the key opens: api or metrics (default api)"),
     "key_file": (None, "write the new key to this file, for nobody else to read, instead of showing it"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, Flags, say, show, verb
@@ -43,7 +42,7 @@ def engines(json: bool, **values: Any) -> None:
 
 
 DRAW: Flags = {
-    "html": (None, "also write the plan as a page with memory bars to this file"),
+    "html": (None, "also write the plan as an HTML page with memory bars to this file"),
     "svg": (None, "also write the memory bars alone to this file"),
 }
 
@@ -52,21 +51,27 @@ DRAW: Flags = {
 def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
     """Weigh the model against the machine: what fits, how it is cut, and why. Touches nothing."""
     from weighbridge.draw import plan_html, plan_svg
-    from weighbridge.effects.disk import write_file
+    from weighbridge.effects.disk import file_to_write, write_file
     from weighbridge.report import plan_text
 
     it = asked(values)
+    pictures = (file_to_write("--html", html), plan_html), (file_to_write("--svg", svg), plan_svg)
     found = it.plan
     for line in it.own_runs:
         say(f"warning: {line}")
-    for path, draw in ((html, plan_html), (svg, plan_svg)):
+    for path, draw in pictures:
         if path:
-            write_file(Path(path), draw(found))
+            write_file(path, draw(found))
+            say(f"wrote {path}")
     show(found, lambda: plan_text(found), json)
 
 
 @verb(
-    {**ORDER, "model": (None, "weigh this model on every profile"), "profile": (None, "weigh every model on this")},
+    {
+        **ORDER,
+        "model": (None, "weigh this model on every profile; either this or --profile (default: the demo model)"),
+        "profile": (None, "weigh every model on this one; auto: this machine"),
+    },
     JSON,
 )
 def fit(json: bool, **values: Any) -> None:

@@ -13,6 +13,7 @@ from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.errors import BadValue
 from weighbridge.order import read_count
 from weighbridge.verdict import Slo
+from weighbridge.words import many
 
 Say = Callable[[str], None]
 _ASKED = ("scenario", "rates", "concurrency", "repeats", "slo", "gate")
@@ -63,7 +64,8 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
         say(f"note: {line}")
     if dry_run:
         for point in found:
-            say(f"would ask {container.name}: {point.label}, {point.prompts} requests, {point.repeats} times")
+            often = f"{many(point.prompts, 'request')}, {many(point.repeats, 'time')}"
+            say(f"would ask {container.name}: {point.label}, {often}")
         return None
     key = effects.key_of(host, container, values["key_file"])
     given = [w for n in _ASKED if values.get(n) for w in (f"--{n}", str(values[n]))]
@@ -76,14 +78,23 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
     return report
 
 
-def write_pictures(report: BenchReport, values: Mapping[str, Any]) -> None:
-    """--output, --svg and --html."""
+def files_to_write(values: Mapping[str, Any]) -> dict[str, Path | None]:
+    """--output, --svg and --html, looked at before minutes of measuring. Raises BadValue, HostError."""
+    from weighbridge.effects.disk import file_to_write
+
+    return {name: file_to_write(f"--{name}", values[name]) for name in ("output", "svg", "html")}
+
+
+def write_pictures(report: BenchReport, files: Mapping[str, Path | None], say: Say) -> None:
+    """The result as JSON, drawn, and as a page."""
     from weighbridge.benchdraw import bench_html, bench_svg
     from weighbridge.effects.bench import write_report
     from weighbridge.effects.disk import write_file
 
-    if values["output"]:
-        write_report(report, Path(values["output"]))
+    if output := files["output"]:
+        write_report(report, output)
+        say(f"wrote {output}")
     for name, draw in (("svg", bench_svg), ("html", bench_html)):
-        if values[name]:
-            write_file(Path(values[name]), draw(report))
+        if path := files[name]:
+            write_file(path, draw(report))
+            say(f"wrote {path}")

@@ -22,8 +22,8 @@ GIVE: Flags = {
     "gate": (None, "the same, and exit 1 when a limit is broken"),
     "compare": (None, "set this older result beside the new one"),
     "output": (None, "also write the result as JSON to this file"),
-    "svg": (None, "also draw it to this file"),
-    "html": (None, "also write it as a page to this file"),
+    "svg": (None, "also draw it to this file, as SVG"),
+    "html": (None, "also write it as an HTML page to this file"),
 }
 
 
@@ -33,7 +33,7 @@ def bench(json: bool, dry_run: bool, **values: Any) -> int:
     from weighbridge.benchtext import bench_text, change_text, held_text, scenarios_text
     from weighbridge.effects import bench as effects
     from weighbridge.errors import BadValue
-    from weighbridge.verbs.measure import measured, metric_file, scenario_file, write_pictures
+    from weighbridge.verbs.measure import files_to_write, measured, metric_file, scenario_file, write_pictures
     from weighbridge.verdict import compare, held
 
     if values["slo"] and values["gate"]:
@@ -43,13 +43,14 @@ def bench(json: bool, dry_run: bool, **values: Any) -> int:
     if values["list_scenarios"]:
         show(scenarios, lambda: scenarios_text(scenarios), json)
         return 0
+    files = files_to_write(values)
     limits = values["gate"] or values["slo"]
     slo = effects.read_slo(Path(limits), list(scenarios.scenarios)) if limits else None
     old = effects.read_report(Path(values["compare"])) if values["compare"] else None
     report = effects.read_report(Path(values["result"])) if values["result"] else measured(it, slo, dry_run, say)
     if report is None:
         return 0
-    write_pictures(report, values)
+    write_pictures(report, files, say)
     kept = held(slo, report.measured) if slo else []
     changes = compare(old, report, metric_file(it.catalog).metrics) if old else []
     parts = [bench_text(report), *([held_text(kept)] if slo else []), *([change_text(changes)] if old else [])]

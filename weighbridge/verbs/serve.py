@@ -83,11 +83,13 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
     if not values["baked"]:
         check_weights(it.weights, None if values["weights"] else it.plan.model)
         check_model(it.weights, it.plan.model, (it.model or it.catalog.model(it.plan.model)).shape, it.catalog)
+    host = Host()
+    appliance.check_startable(spec, host)
     if it.signs_itself:
         self_signed(Path(str(it.reach.tls_cert)).parent, it.reach.address)
     show_once(it.keyring.ensure(), it.keyring, say, SAY != "")
     try:
-        result = appliance.run(it.plan, spec, it.catalog, Host(), it.folders, say, baked=values["baked"])
+        result = appliance.run(it.plan, spec, it.catalog, host, it.folders, say, baked=values["baked"])
     except NotReady as e:
         raise explained(e, it.order, it.catalog, it.model, [*it.frame, *_beside(values)]) from None
     show(result, lambda: started_text(result), json)
@@ -130,7 +132,11 @@ def startups(json: bool, **values: Any) -> None:
     show(found, lambda: "\n\n".join(texts) or "no appliance is here; start one: invoke run", json)
 
 
-@verb(NAME, {"follow": (False, "stay and print new lines")}, {"tail": ("all", "only the last so many lines")})
+@verb(
+    NAME,
+    {"follow": (False, "stay and print new lines")},
+    {"tail": ("all", "only so many of the last lines (default all)")},
+)
 def logs(name: str | None, follow: bool, tail: str) -> None:
     """What an appliance wrote."""
     from weighbridge.effects.docker import Host

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 SMOKE: Flags = {
     "level": ("quick", "how much is asked: quick or full (default quick)"),
-    "soak": (None, "ask again and again for this many minutes"),
+    "soak": (None, "minutes to go on asking, again and again (default: each question once)"),
     "url": (None, "ask this address instead of a container of this host; any server with the same API"),
     "model": (None, "with --url: the model there is this one of the catalogue, so its own questions are asked"),
     "engine": (None, "with --url: the engine there (default: that of the default profile)"),
     "key_file": (None, "file with the key to ask with (default: the appliance's own)"),
     "metrics_key_file": (None, "file with the key for metrics (default: the appliance's own)"),
     "tls_cert": (None, "trust this certificate, for an address that signs itself"),
-    "answer_seconds": (None, "the longest wait for one answer (default 120)"),
+    "answer_seconds": (None, "seconds to wait for one answer at most (default 120)"),
     "junit": (None, "also write a JUnit XML file there"),
     "html": (None, "also write the report as a page there"),
     "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
@@ -32,6 +32,7 @@ SMOKE: Flags = {
 @verb(NAME, SMOKE, CATALOG, JSON)
 def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> int:
     """Ask a running appliance real questions; exit 1 when an answer is wrong, or worse than in another report."""
+    from weighbridge.effects.disk import file_to_write
     from weighbridge.errors import BadValue
     from weighbridge.smoke_report import compare_reports, compare_text, read_report
 
@@ -41,8 +42,9 @@ def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> 
         found = compare_reports(*(read_report(_text(path), path) for path in (compare, with_)))
         show(found, lambda: compare_text(found), json)
         return 0 if found.ok else 1
+    files = {name: file_to_write(f"--{name}", values[name]) for name in ("junit", "html")}
     report = _ask(values)
-    return _show(report, json, values)
+    return _show(report, json, files, strict=values["strict"])
 
 
 def _text(path: str) -> str:
@@ -79,17 +81,17 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     return ask(target, contract, level=level, minutes=minutes, say=say)
 
 
-def _show(report: SmokeReport, json: bool, values: dict[str, Any]) -> int:
+def _show(report: SmokeReport, json: bool, files: dict[str, Path | None], *, strict: bool) -> int:
     from weighbridge.effects.disk import write_file
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
     from weighbridge.smoke_report import smoke_html
 
-    strict = values["strict"]
-    if values["junit"]:
-        write_file(Path(values["junit"]), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
-    if values["html"]:
-        write_file(Path(values["html"]), smoke_html(report))
+    junit = smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None)
+    for path, text in ((files["junit"], junit), (files["html"], smoke_html(report))):
+        if path:
+            write_file(path, text)
+            say(f"wrote {path}")
     show(report, lambda: smoke_text(report), json)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1

@@ -16,7 +16,10 @@ FETCH: Flags = {
         None,
         "hf, modelscope, dir or git-lfs; see models/_sources.yaml (default: the first that has the model)",
     ),
-    "endpoint": (None, "address of a mirror that speaks the source's protocol (also HF_ENDPOINT)"),
+    "endpoint": (
+        None,
+        "address of a mirror that speaks the source's protocol (default: HF_ENDPOINT, else the source's own)",
+    ),
     "revision": (None, "branch, tag or commit (default: the lock's, else the source's newest)"),
     "repo": (None, "OWNER/NAME at the source (default: the catalogue's)"),
     "from_": (None, "a folder for dir, an https address or a folder for git-lfs"),

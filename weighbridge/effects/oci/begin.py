@@ -174,5 +174,5 @@ def weights_label(tag: str, plan: Plan) -> str:
         try:
             return str(host.client.images.get(tag).labels.get(WEIGHTS, ""))
         except ImageNotFound:
-            hint = f"bake it: invoke bake --to docker --profile {plan.profile} --model {plan.model}"
-            raise HostError(f"no image {tag}: weights and engine of this plan are not baked", hint) from None
+            message = f"no image {tag}: weights and engine of this plan are not baked"
+            raise HostError(message, "bake it: invoke bake --to docker") from None

@@ -13,6 +13,7 @@ from weighbridge.effects.smoke.session import Session, Skipped, Wrong, open_sess
 from weighbridge.errors import BadFile, unknown
 from weighbridge.smoke import WITHOUT, Contract, Need, Question
 from weighbridge.types import Check, SmokeReport
+from weighbridge.words import many
 
 Say = Callable[[str], None]
 Ask = Callable[[Session, Question], str]
@@ -128,9 +129,9 @@ def _together(rounds: list[list[Check]]) -> Iterator[Check]:
         right = [c for c in asked if c.ok]
         slowest = max(c.seconds for c in asked)
         if wrong:
-            detail = f"{len(wrong)} of {len(asked)} rounds failed, the first: {wrong[0].detail}"
+            detail = f"{len(wrong)} of {many(len(asked), 'round')} failed, the first: {wrong[0].detail}"
         elif right:
-            detail = f"{len(right)} rounds, slowest {slowest:.2f} s; the last: {right[-1].detail}"
+            detail = f"{many(len(right), 'round')}, slowest {slowest:.2f} s; the last: {right[-1].detail}"
         else:
             detail = asked[-1].detail
         ok = False if wrong else True if right else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from weighbridge.effects.smoke.session import PLAIN, Heard, Session, Skipped, Wrong, expect, words
 from weighbridge.smoke import Question
+from weighbridge.words import many
 
 _SPREAD_SHARE = 0.5  # of the whole time, chunks must come over at least so much
 _CLUMP_SHARE = 0.25  # of the chunks, at least so many must come by themselves
@@ -43,7 +44,7 @@ def _apart(session: Session, question: Question) -> str:
     heard = session.hear(question, _endless(session, question, (session.target.facts.chat or PLAIN).ask))
     moments, count = heard.moments, len(heard.moments)
     if count < 20:
-        raise Skipped(f"its answer has {count} chunks, too few to tell")
+        raise Skipped(f"its answer has {many(count, 'chunk')}, too few to tell")
     spread = (moments[-1] - moments[0]) / moments[-1]
     mean = (moments[-1] - moments[0]) / (count - 1)
     apart = 1 + sum(b - a > mean / 4 for a, b in pairwise(moments))

@@ -7,6 +7,7 @@ from typing import Any
 
 from weighbridge.effects.smoke.session import Session, expect
 from weighbridge.smoke import Question
+from weighbridge.words import many
 
 _KEYS = {"none": {"Authorization": ""}, "wrong": {"Authorization": "Bearer wrong"}, "right": {}}
 _MIB = 1024**2
@@ -46,7 +47,7 @@ def closed_paths(session: Session, question: Question) -> str:
     }
     open_ = [f"{name} answers {code}" for name, code in found.items() if code != 404]
     expect(not open_, f"{', '.join(open_)}, not 404")
-    return f"404 for {len(found)} paths of the engine"
+    return f"404 for {many(len(found), 'path')} of the engine"
 
 
 def refused(session: Session, question: Question) -> str:

@@ -9,6 +9,7 @@ from weighbridge.effects.chat import HEALTH
 from weighbridge.effects.smoke.session import PLAIN, Heard, Session, Skipped, Wrong, expect, reasoning_of
 from weighbridge.facts import Expectation
 from weighbridge.smoke import Question
+from weighbridge.words import many
 
 _WEATHER = {
     "type": "function",
@@ -44,7 +45,7 @@ def chat(session: Session, question: Question) -> str:
     expect(bool(text or reasoning_of(message)), "the answer is empty")
     expect(wanted.answer in text, f"{wanted.ask!r} -> {text!r}, without {wanted.answer!r}")
     _adds_up(usage)
-    return f"{wanted.ask!r} -> {text[:80]!r}, {usage['completion_tokens']} tokens"
+    return f"{wanted.ask!r} -> {text[:80]!r}, {many(usage['completion_tokens'], 'token')}"
 
 
 def _adds_up(usage: dict[str, int]) -> None:
@@ -64,7 +65,7 @@ def stream(session: Session, question: Question) -> str:
     expect(bool(heard.chunks[-1].get("usage")), "the last chunk carries no usage")
     _in_order(heard)
     first = next(m for m, c in zip(heard.moments, heard.chunks, strict=True) if c["choices"] and _says(c))
-    return f"{len(heard.chunks)} chunks, the first token after {first:.2f} s, joined they are the whole answer"
+    return f"{many(len(heard.chunks), 'chunk')}, the first token after {first:.2f} s, joined they are the whole answer"
 
 
 def _says(chunk: dict[str, Any]) -> bool:
@@ -75,9 +76,9 @@ def _says(chunk: dict[str, Any]) -> bool:
 def _in_order(heard: Heard) -> None:
     """One answer, and nothing after its end but the usage."""
     names = {c.get("id") for c in heard.chunks}
-    expect(len(names) == 1, f"the chunks are of {len(names)} answers: {sorted(map(str, names))[:3]}")
+    expect(len(names) == 1, f"the chunks are of {many(len(names), 'answer')}: {sorted(map(str, names))[:3]}")
     ends = [n for n, c in enumerate(heard.chunks) if c["choices"] and c["choices"][0].get("finish_reason")]
-    expect(len(ends) == 1, f"{len(ends)} chunks have a finish_reason, not one")
+    expect(len(ends) == 1, f"{many(len(ends), 'chunk has', 'chunks have')} a finish_reason, not one")
     late = [n for n, c in enumerate(heard.chunks) if n > ends[0] and c["choices"] and _says(c)]
     expect(not late, f"chunk {late[:1]} says more after the finish_reason of chunk {ends[0]}")
 
@@ -148,7 +149,7 @@ def deterministic(session: Session, question: Question) -> str:
     wanted = session.target.facts.chat or PLAIN
     found = [session.message(question, session.body(question, wanted.ask)) for _ in range(question.requests)]
     said = {(m.get("content"), reasoning_of(m)) for m in found}
-    expect(len(said) == 1, f"{len(said)} answers to the same question: {sorted(map(str, said))[:2]}")
+    expect(len(said) == 1, f"{many(len(said), 'answer')} to the same question: {sorted(map(str, said))[:2]}")
     return f"{question.requests} times the same answer"
 
 
