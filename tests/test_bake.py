@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -19,24 +20,29 @@ from typing import Any
 
 import httpx
 import pytest
+from hub_stub import NEEDED, model_files
+from msgspec.structs import replace
 from registries import Difficult, real_registry
 from support import ROOT
 
 from weighbridge import layers
+from weighbridge.catalog import Catalog
+from weighbridge.effects.locks import lock_of, own_lock
 from weighbridge.effects.oci import blocks
 from weighbridge.effects.oci import registry as registry_module
 from weighbridge.effects.oci.bake import Baked, Work, bake
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.engine import EngineImage, _check_hides
-from weighbridge.effects.oci.folder import ModelFolder, listed, lock_json
+from weighbridge.effects.oci.folder import ModelFolder, listed
 from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.oci.login import read_login
 from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
+from weighbridge.effects.wish import stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
 from weighbridge.image import sealed
 from weighbridge.layers import Inside, Layer
-from weighbridge.lock import LOCK_NAME, Lock
+from weighbridge.lock import LOCK_NAME, Lock, lock_json, lock_text
 from weighbridge.reference import read_reference
 
 DEMO = ROOT / "models" / "weighbridge-demo"
@@ -92,7 +98,8 @@ def settle(folder: Path) -> None:
 
 def baked(model: Path, sink: Sink, engine: EngineImage, digests: Digests, jobs: int = 2) -> Baked:
     with closing(sink):
-        work = Work(ModelFolder(model, PLACE, "m", digests), engine, lambda lock: {"lock": lock.digest}, 9, jobs)
+        files = ModelFolder(model, PLACE, "m", digests, own_lock(model))
+        work = Work(files, engine, lambda lock: {"lock": lock.digest}, 9, jobs)
         return bake(work, sink, digests, lambda _: None)
 
 
@@ -208,14 +215,14 @@ def test_two_bakes_into_one_folder_do_not_meet(tmp_path: Path) -> None:
 # --- the model's folder --------------------------------------------------------------------------------
 
 
-def locked(model: Path, digests: Digests, **changes: Any) -> None:
-    """The lock that `invoke fetch` would have put there."""
+def locked(model: Path, digests: Digests, **changes: Any) -> Lock:
+    """The lock that `invoke fetch` would have put there, and has."""
     found = ModelFolder(model, PLACE, "m", digests)
     hashes = {f.path: hashlib.sha256((model / f.source).read_bytes()).hexdigest() for f in found.files}
     lock, _ = found.locked(hashes)
-    (model / LOCK_NAME).write_bytes(
-        lock_json(Lock(**{**{n: getattr(lock, n) for n in lock.__struct_fields__}, **changes}))
-    )
+    lock = replace(lock, **changes)
+    (model / LOCK_NAME).write_text(lock_json(lock), encoding="utf-8")
+    return lock
 
 
 def test_a_lock_that_is_there_travels_as_it_is(tmp_path: Path, engine: EngineImage, digests: Digests) -> None:
@@ -238,7 +245,7 @@ def test_a_file_that_is_not_the_locks_is_named_and_nothing_is_visible(
         file.write(b"?")
     with pytest.raises(BadFile, match=rf"{name}: sha256 [0-9a-f]{{16}}…, the lock has") as caught:
         baked(model, LayoutSink(tmp_path / "out", "m", model), engine, digests)
-    assert caught.value.hint == "fetch this file again"
+    assert caught.value.hint == "fetch this file again; or name the lock that it follows: --lock FILE"
     assert not (tmp_path / "out" / "index.json").exists()
 
 
@@ -271,21 +278,58 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, engine:
     assert not list((tmp_path / "out").rglob(".part-*"))
 
 
-def test_what_no_engine_reads_stays_behind(tmp_path: Path) -> None:
-    for name in (
-        "a.safetensors",
-        "pytorch_model.bin",
-        "original/x.pth",
-        ".cache/y",
-        "LICENSE",
-        "README.md",
-        "sub/t.json",
-    ):
+def test_what_a_fetch_would_not_bring_stays_behind(tmp_path: Path) -> None:
+    for name, content in model_files(100).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x", encoding="utf-8")
-    files, has_lock = listed(tmp_path, PLACE)
-    assert [f.source for f in files] == ["LICENSE", "README.md", "a.safetensors", "sub/t.json"]
-    assert not has_lock
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "y.json").write_text("x", encoding="utf-8")
+    assert tuple(f.source for f in listed(tmp_path, PLACE)) == NEEDED
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, digests: Digests) -> Catalog:
+    """One with a lock of the model `m`, which lies in tmp_path / "m" just so."""
+    lock = locked(large_model(tmp_path / "m"), digests, revision="1" * 40)
+    (tmp_path / "m" / LOCK_NAME).unlink()
+    (tmp_path / "catalogue" / "models").mkdir(parents=True)
+    (tmp_path / "catalogue" / "models" / "m.lock.yaml").write_text(lock_text(lock), encoding="utf-8")
+    return Catalog(tmp_path / "catalogue")
+
+
+@pytest.mark.parametrize("own", ["none", "the same", "another"])
+def test_the_catalogues_lock_is_kept_to_whatever_lies_in_the_folder(
+    own: str, tmp_path: Path, catalogue: Catalog, digests: Digests
+) -> None:
+    model, said = tmp_path / "m", []
+    if own == "another":
+        (model / "config.json").write_text("[]", encoding="utf-8")
+    if own != "none":
+        locked(model, digests, revision="2" * 40)
+    lock = lock_of(model, "m", catalogue, None, said.append)
+    assert lock
+    assert lock.revision == "1" * 40
+    if own == "another":
+        assert len(said) == 1
+        assert re.search(r"of other files \(1, the first is config.json, revision 2{40} not 1{40}\).*m.lock", said[0])
+        with pytest.raises(BadFile, match=r"config\.json: sha256 .*the lock has"):
+            ModelFolder(model, PLACE, "m", digests, lock)
+        named = model / LOCK_NAME
+        assert ModelFolder(model, PLACE, "m", digests, lock_of(model, "m", catalogue, str(named))).lock == own_lock(
+            model
+        )
+    else:
+        assert said == []
+        assert ModelFolder(model, PLACE, "m", digests, lock).lock == lock
+
+
+def test_verify_keeps_to_the_catalogues_lock_too(tmp_path: Path, catalogue: Catalog, digests: Digests) -> None:
+    (tmp_path / "m" / "config.json").write_text("[]", encoding="utf-8")
+    locked(tmp_path / "m", digests)
+    said: list[str] = []
+    flags = {"weights": str(tmp_path / "m")}
+    assert stored_model(flags, {}, catalogue, said.append)[2] == lock_of(tmp_path / "m", "m", catalogue, None)
+    assert len(said) == 1
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weighbridge.effects.disk import write_file
+from weighbridge.effects.locks import BROKEN_LOCK
 from weighbridge.errors import BadFile, BadValue, HostError
 from weighbridge.lock import LOCK_NAME, Lock, LockedFile, lock_json, read_lock
 
 SYSTEM = Path("/var/lib/weighbridge/models")
 _FICLONE = 0x40049409  # linux/fs.h
 _LINKED_BYTES = 64 << 20
-_ASIDE_LOCK = f".{LOCK_NAME}"  # the lock of a folder that a check found broken
 
 
 def places(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -129,7 +129,7 @@ class Store:
 
     def lock_of(self, name: str) -> Lock | None:
         """The lock in a model's folder, also of one that a check found broken; None when there is none."""
-        for path in (self.root / name / LOCK_NAME, self.root / name / _ASIDE_LOCK):
+        for path in (self.root / name / LOCK_NAME, self.root / name / BROKEN_LOCK):
             with suppress(OSError, UnicodeDecodeError, BadFile):
                 return read_lock(path.read_text(encoding="utf-8"), path)
         return None
@@ -179,7 +179,7 @@ class Store:
             if self.blob(file.sha256).samefile(target):
                 self.blob(file.sha256).unlink()
         with suppress(FileNotFoundError):
-            (folder / LOCK_NAME).replace(folder / _ASIDE_LOCK)
+            (folder / LOCK_NAME).replace(folder / BROKEN_LOCK)
         return target
 
     def sweep(self) -> None:

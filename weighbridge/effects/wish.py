@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from weighbridge.catalog import Catalog
 from weighbridge.effects.git import GitTree
 from weighbridge.effects.hubs import FolderHub, GitServer, HfHub, Hub, ModelScopeHub, basic
+from weighbridge.effects.locks import lock_of, read_lock_file
 from weighbridge.effects.store import Store, model_folder, store_folder
 from weighbridge.effects.web import Patience, Web
 from weighbridge.errors import BadFile, BadValue, UnknownName, Unsupported, unknown
 from weighbridge.facts import Model
-from weighbridge.lock import LOCK_NAME, Lock, read_lock
+from weighbridge.lock import Lock
 from weighbridge.order import read_count
 from weighbridge.plan import slug
 from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, origin
@@ -121,14 +122,6 @@ def _lock(
     return (mine if same else None), named
 
 
-def read_lock_file(path: Path) -> Lock:
-    """A lock by its file. Raises BadFile."""
-    try:
-        return read_lock(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as e:
-        raise BadFile(f"{path}: {getattr(e, 'strerror', None) or 'not text'}", "name a lock: --lock FILE") from None
-
-
 def _revision(flags: Mapping[str, Any], source: Source, lock: Lock | None, source_id: str) -> str | None:
     """--revision, which a lock of the same source must agree with; else that lock's own; else the source's usual."""
     asked = check_revision(flags["revision"]) if flags.get("revision") else None
@@ -232,8 +225,9 @@ def _sound(token: str, where: str) -> str:
 
 
 def stored_model(
-    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog
-) -> tuple[str, Path, Lock | None]:
+    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[str, Path, Lock | None]:  # fmt: skip
     """A model that should be here: its name, its folder and its lock. Raises Refused."""
     folder = Path(flags["weights"]).absolute() if flags.get("weights") else None
     try:
@@ -244,7 +238,4 @@ def stored_model(
         model = None
     name = model.id if model else flags.get("model") or (folder.name if folder else "")
     folder = folder or (catalog.model_folder(model) if model else None) or model_folder(environment, slug(name))
-    known = catalog.model_lock(name)
-    files = [Path(flags["lock"])] if flags.get("lock") else [folder / LOCK_NAME, folder / f".{LOCK_NAME}", known]
-    found = next((f for f in files if f and (flags.get("lock") or f.is_file())), None)
-    return name, folder, read_lock_file(found) if found else None
+    return name, folder, lock_of(folder, name, catalog, flags.get("lock"), say)

@@ -15,6 +15,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance
 from weighbridge.effects.appliance import Folders, Say, ended_like_interrupted
 from weighbridge.effects.docker import Host, engine_trouble
+from weighbridge.effects.locks import lock_of
 from weighbridge.effects.oci.bake import Baked, Work, bake, cache_of, jobs_of
 from weighbridge.effects.oci.daemon import DockerSink
 from weighbridge.effects.oci.digests import Digests
@@ -47,6 +48,7 @@ class Wanted(Value, frozen=True, kw_only=True):
     jobs: int | None
     insecure: bool
     digest_first: bool
+    lock: str | None = None
 
 
 def read_wanted(values: Mapping[str, Any], plan: Plan) -> Wanted:
@@ -65,7 +67,7 @@ def read_wanted(values: Mapping[str, Any], plan: Plan) -> Wanted:
         to=to, output=Path(values["output"] or Path("build") / f"{name}-baked").absolute(),
         reference=read_reference(ref) if ref else None, most_gib=_number("--max-layer-gib", values["max_layer_gib"]),
         jobs=int(_number("--jobs", values["jobs"])) if values["jobs"] else None,
-        insecure=values["insecure"], digest_first=values["digest_first"],
+        insecure=values["insecure"], digest_first=values["digest_first"], lock=values["lock"],
     )  # fmt: skip
 
 
@@ -82,8 +84,9 @@ def _number(flag: str, text: str) -> float:
 def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted: Wanted, say: Say) -> Baked:
     """Build what is missing, then bake. Raises WeighbridgeError."""
     host, cache = Host(), cache_of(folders.cache)
+    lock = lock_of(weights, plan.model, catalog, wanted.lock, say)
     with closing(Digests(folders.cache)) as digests, ended_like_interrupted():
-        model = ModelFolder(weights, plan.model_path, plan.model, digests)
+        model = ModelFolder(weights, plan.model_path, plan.model, digests, lock)
         cut(model.files, wanted.most_gib)  # a file that no layer holds is refused before anything is built
         built = appliance.build(plan, catalog, host, folders, say)
         image = host.find(built.digest)
@@ -132,7 +135,8 @@ class Costs(Value, frozen=True, kw_only=True):
 
 def costs(plan: Plan, catalog: Catalog, weights: Path, wanted: Wanted) -> Costs:
     """What each sink would cost, with nothing touched. Raises what the bake itself would refuse."""
-    files, has_lock = listed(weights, plan.model_path)
+    lock = lock_of(weights, plan.model, catalog, wanted.lock)
+    files = listed(weights, plan.model_path, lock)
     layers = cut(files, wanted.most_gib)
     size, engine = sum(f.size_bytes for f in files), _engine_bytes(plan, catalog)
     kinds: Sequence[str] = [wanted.to] if wanted.to else SINKS
@@ -142,7 +146,7 @@ def costs(plan: Plan, catalog: Catalog, weights: Path, wanted: Wanted) -> Costs:
         shares = kind == "layout" and place is not None and shares_blocks(weights, place)
         free = shutil.disk_usage(place).free if place else None
         rows.append(forecast(kind, size, engine, free_bytes=free, shares=shares))
-    return Costs(layers=len(layers) + 1, lock=has_lock, sinks=tuple(rows))
+    return Costs(layers=len(layers) + 1, lock=lock is not None, sinks=tuple(rows))
 
 
 def _engine_bytes(plan: Plan, catalog: Catalog) -> int:

@@ -98,7 +98,8 @@ class Pour:
 
 
 def mismatch(path: Path, expected: str, found: str) -> BadFile:
-    return BadFile(f"{path}: sha256 {found[:16]}…, the lock has {expected[:16]}…", "fetch this file again")
+    hint = "fetch this file again; or name the lock that it follows: --lock FILE"
+    return BadFile(f"{path}: sha256 {found[:16]}…, the lock has {expected[:16]}…", hint)
 
 
 def _with(file: Inside, sha256: str | None) -> Inside:
