@@ -13,13 +13,13 @@ from weighbridge.errors import HostError
 _CACHED = ("wheels", "train", "oci")
 
 
-def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:
-    """What was removed, or would be. Images and volumes that an appliance uses are kept."""
+def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool, layouts: bool = False) -> list[str]:
+    """What was removed, or would be. Images and volumes that an appliance uses are kept, and layouts unless asked."""
     used = {c.image.id for c in host.appliances() if c.image}
     images = [i for i in host.images() if i.id not in used]
     bases = host.bases() if cache else []
     volumes = host.idle_volumes() if cache else []
-    places = our_folders(folders, cache=cache)
+    places = [*our_folders(folders, cache=cache), *(our_layouts(folders) if layouts else [])]
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
     gone += [str(v.name) for v in volumes]
     if not dry_run:
@@ -34,9 +34,23 @@ def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[s
 
 def our_folders(folders: Folders, *, cache: bool) -> list[Path]:
     """The folders that were written whole by us: `build` and the cache may be anybody's."""
-    places = sorted(mark.parent for mark in folders.build.glob(f"*/{MARKER}") if not mark.parent.is_symlink())
+    places = [place for place in _marked(folders) if not _is_layout(place)]
     cached = [folders.cache / name for name in _CACHED] if cache else []
     return [*places, *(p for p in cached if p.is_dir() and not p.is_symlink())]
+
+
+def our_layouts(folders: Folders) -> list[Path]:
+    """Baked images beneath `build`: hours of work, and perhaps the only copy of them."""
+    return [place for place in _marked(folders) if _is_layout(place)]
+
+
+def _marked(folders: Folders) -> list[Path]:
+    return sorted(mark.parent for mark in folders.build.glob(f"*/{MARKER}") if not mark.parent.is_symlink())
+
+
+def _is_layout(place: Path) -> bool:
+    """Also one that a bake has only begun."""
+    return (place / "blobs" / "sha256").is_dir()
 
 
 def _remove_folder(place: Path) -> None:
