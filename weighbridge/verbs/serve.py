@@ -166,7 +166,7 @@ def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **val
     {
         "cache": (
             False,
-            "also the downloaded wheels, the base images, unused cache volumes, and the engines' layers that bakes keep",
+            "also the downloaded wheels, the base images, unused cache volumes, and what bakes keep of engines",
         ),
         "layouts": (False, "also the images that bake --to layout wrote beneath build/"),
     },
