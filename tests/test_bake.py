@@ -301,7 +301,8 @@ def catalogue(tmp_path: Path, digests: Digests) -> Catalog:
 def test_the_catalogues_lock_is_kept_to_whatever_lies_in_the_folder(
     own: str, tmp_path: Path, catalogue: Catalog, digests: Digests
 ) -> None:
-    model, said = tmp_path / "m", []
+    model = tmp_path / "m"
+    said: list[str] = []
     if own == "another":
         (model / "config.json").write_text("[]", encoding="utf-8")
     if own != "none":

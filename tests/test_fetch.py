@@ -16,6 +16,7 @@ from fetch_bench import QUICK, SECRET, Bench, files_are_right, write
 from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 
 from weighbridge.catalog import Catalog
+from weighbridge.effects import store
 from weighbridge.effects.fetch import fetch
 from weighbridge.effects.hashing import Digests
 from weighbridge.effects.oci.digests import Digests as BakeDigests
@@ -235,6 +236,32 @@ def test_the_demo_models_lock_is_true(tmp_path: Path) -> None:
     assert verify(folder, read.model, read, Digests(None), print, quick=False).problems == ()
     with pytest.raises(UnknownName):
         Catalog().model("weighbridge-demo.lock")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shares", "copies"), [(0o644, False, "small"), (0o600, False, "all"), (0o600, True, "none")]
+)
+def test_the_disk_is_asked_for_what_a_folders_files_will_be_copied(
+    mode: int, shares: bool, copies: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link costs nothing; what is small, or closed to others, is copied, on one disk too."""
+    given = tmp_path / "given"
+    write(given, {n: bench.hub.files[n] for n in NEEDED})
+    for path in given.glob("*.safetensors"):
+        path.chmod(mode)
+    monkeypatch.setattr(store, "_LINKED_BYTES", 300_000)
+    monkeypatch.setattr(Store, "shares", lambda self, source: shares)
+    small = sum(len(bench.hub.files[n]) for n in NEEDED if not n.endswith(".safetensors"))
+    wanted = {"none": 0, "small": small, "all": sum(len(bench.hub.files[n]) for n in NEEDED)}[copies]
+    assert bench.fetch(source="dir", from_=str(given), dry_run=True).needed_bytes == wanted
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "free_bytes", lambda _: wanted)
+        if wanted:
+            with pytest.raises(HostError, match="MiB more"):
+                bench.fetch(source="dir", from_=str(given))
+            assert not bench.model().exists()
+    bench.fetch(source="dir", from_=str(given))
+    assert bench.fetch(source="dir", from_=str(given), dry_run=True).needed_bytes == 0, "all is here"
 
 
 # --- tokens ----------------------------------------------------------------------------------------------

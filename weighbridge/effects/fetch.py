@@ -61,8 +61,8 @@ def _listed(lock: Lock) -> Listing:
 
 def _needed(wish: Wish, listing: Listing) -> int:
     """Bytes that the store will grow by: what is not here, without what a broken transfer left or can be linked."""
-    if isinstance(wish.hub, FolderHub) and _same_disk(wish.hub.folder, wish.store.root):
-        return 0
+    if isinstance(wish.hub, FolderHub):
+        return _copied(wish, wish.hub.folder, listing)
     here = {f.sha256 for f in listing.files if f.sha256 and wish.store.has(f.sha256, f.size_bytes)}
     missing = {f.key or f.path: f for f in listing.files if f.sha256 not in here or f.sha256 is None}
     parts = [wish.store.part(f.key) for f in missing.values() if f.key]
@@ -70,9 +70,19 @@ def _needed(wish: Wish, listing: Listing) -> int:
     return max(0, sum(f.size_bytes for f in missing.values()) - kept)
 
 
-def _same_disk(folder: Path, root: Path) -> bool:
-    there = next(p for p in (root, *root.parents) if p.exists())
-    return folder.exists() and folder.stat().st_dev == there.stat().st_dev
+def _copied(wish: Wish, folder: Path, listing: Listing) -> int:
+    """Bytes of a folder's files that can neither share blocks with it nor be linked, and are not here.
+
+    What is not hashed yet is taken for what the store's own lock of this model says of its name and size.
+    """
+    own = wish.store.lock_of(wish.name)
+    before = {(f.path, f.size_bytes): f.sha256 for f in own.files} if own else {}
+    named = {f: f.sha256 or before.get((f.path, f.size_bytes)) for f in listing.files}
+    missing = [folder / f.path for f, sha256 in named.items() if not (sha256 and wish.store.has(sha256, f.size_bytes))]
+    there = [p for p in missing if p.is_file() and p.stat().st_size]
+    if not there or wish.store.shares(max(there, key=lambda p: p.stat().st_size)):
+        return 0
+    return sum(wish.store.cost_of(p) for p in there)
 
 
 def _check_disk(wish: Wish, needed: int) -> None:

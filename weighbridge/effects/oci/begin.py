@@ -21,7 +21,7 @@ from weighbridge.effects.oci.daemon import DockerSink
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.engine import engine_image
 from weighbridge.effects.oci.folder import ModelFolder, listed
-from weighbridge.effects.oci.layout import LayoutSink, shares_blocks
+from weighbridge.effects.oci.layout import LayoutSink, can_share
 from weighbridge.effects.oci.pull import PodmanSink
 from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
@@ -143,7 +143,7 @@ def costs(plan: Plan, catalog: Catalog, weights: Path, wanted: Wanted) -> Costs:
     rows = []
     for kind in kinds:
         place = _place(kind, wanted)
-        shares = kind == "layout" and place is not None and shares_blocks(weights, place)
+        shares = kind == "layout" and place is not None and can_share(weights, place)
         free = shutil.disk_usage(place).free if place else None
         rows.append(forecast(kind, size, engine, free_bytes=free, shares=shares))
     return Costs(layers=len(layers) + 1, lock=lock is not None, sinks=tuple(rows))
