@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -16,17 +17,19 @@ from fetch_bench import QUICK, SECRET, Bench, files_are_right, write
 from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects import store
+from weighbridge.effects import git, store
 from weighbridge.effects.fetch import fetch
 from weighbridge.effects.hashing import Digests
 from weighbridge.effects.oci.digests import Digests as BakeDigests
 from weighbridge.effects.store import Store
 from weighbridge.effects.verify import verify
+from weighbridge.effects.web import Again, Web
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import read_wish, stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, UnknownName, Unsupported, WeighbridgeError
 from weighbridge.fetching import fetched_text
 from weighbridge.lock import LOCK_NAME, lock_text, read_lock
+from weighbridge.sources import without_users
 
 # --- each protocol ---------------------------------------------------------------------------------------
 
@@ -370,6 +373,8 @@ def held(folder: Path, secret: str) -> list[Path]:
         ({"source": "git-lfs"}, BadValue, "without --from", "--from https"),
         ({"source": "git-lfs", "from_": "git@host:a/b"}, BadValue, "not an http", "git lfs pull"),
         ({"source": "git-lfs", "from_": "ext::sh -c id"}, BadValue, "not an http", "git lfs pull"),
+        ({"source": "git-lfs", "from_": "https://h:port/a/b"}, BadValue, "not an http", "git lfs pull"),
+        ({"endpoint": "https://h:port"}, BadValue, "not an http", "https://HOST"),
         ({"token_file": "/no/such"}, BadFile, "No such file", "--token-file"),
         ({"lock": "/etc"}, BadFile, "not a file", "--lock FILE"),
         ({"repo": None, "model": "weighbridge-demo", "source": "hf"}, Unsupported, "its repository at", "--repo"),
@@ -389,6 +394,37 @@ def test_a_token_is_not_sent_in_the_clear(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(SECRET)
     with pytest.raises(BadValue, match="not asked over https"):
         bench.fetch(endpoint="http://mirror.example.com", token_file=str(tmp_path / "token"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"source": "git-lfs", "from_": f"https://ann:{SECRET}@git.example.com/a/b?token={SECRET}"},
+        {"source": "git-lfs", "from_": f"https://{SECRET}@git.example.com:port/a/b"},
+        {"endpoint": f"ftp://ann:{SECRET}@hub.example.com"},
+        {"endpoint": f"https://ann:{SECRET}@hub.example.com"},
+    ],
+    ids=lambda flags: next(iter(flags)),
+)
+def test_a_user_in_an_address_is_never_shown(flags: dict[str, Any], bench: Bench) -> None:
+    with pytest.raises(BadValue) as e:
+        bench.fetch(**flags)
+    assert SECRET not in f"{e.value}{e.value.message}{e.value.hint}"
+    assert "example.com" in e.value.message
+
+
+def test_a_user_in_the_address_of_a_file_is_never_shown(bench: Bench) -> None:
+    """Addresses of files come from a hub or an LFS server, which may sign them in any way."""
+    web = Web(patience=QUICK, say=bench.said.append)
+    web.pause(Again("answers 500"), 1, f"https://ann:{SECRET}@cdn.example.com:8443/x?sig={SECRET}")
+    assert bench.said == ["fetch: cdn.example.com:8443: answers 500; again in 0 s"]
+    assert without_users(f"fatal: 'https://ann:{SECRET}@h/a/b@v1'") == "fatal: 'https://h/a/b@v1'"
+
+
+def test_a_git_server_that_says_nothing_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "_SILENT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(HostError, match=r"too slow|timed out"):
+        bench.fetch(source="git-lfs", from_=f"http://127.0.0.1:{silent.getsockname()[1]}/a/b.git")
 
 
 # --- verify ----------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.git import GitTree
@@ -19,7 +18,7 @@ from weighbridge.facts import Model
 from weighbridge.lock import Lock
 from weighbridge.order import read_count
 from weighbridge.plan import slug
-from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, origin
+from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, host_of, is_web, origin
 from weighbridge.types import Order
 
 
@@ -181,15 +180,13 @@ def _web(
     flags: Mapping[str, Any], environment: Mapping[str, str], source: Source, address: str | None, patience: Patience
 ) -> Web:
     """A client with the token that is for this address, if there is one."""
-    if address is None or "://" not in address:
+    if address is None or not is_web(address):  # a git address that is none is refused where it is used
         return Web(patience=patience)
     here, token = origin(address), None
     if flags.get("token_file"):
         token = _read_token(Path(flags["token_file"]))
         if here[0] == "http" and here[1] not in ("127.0.0.1", "::1", "localhost"):
-            raise BadValue(
-                f"--token-file: {urlsplit(address).netloc} is not asked over https", "write it as https://HOST"
-            )
+            raise BadValue(f"--token-file: {host_of(address)} is not asked over https", "write it as https://HOST")
     elif source.endpoint and here == origin(source.endpoint):
         token = next((environment[n] for n in source.token_variables if environment.get(n)), None)
         token = _sound(token or _saved_token(source) or "", "the environment's token") or None
