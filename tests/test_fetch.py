@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 from weighbridge.catalog import Catalog
 from weighbridge.effects import git, store
 from weighbridge.effects.fetch import fetch
-from weighbridge.effects.hashing import Digests
+from weighbridge.effects.hashing import Digests, is_settled, sha256_of, stat_of
 from weighbridge.effects.oci.digests import Digests as BakeDigests
 from weighbridge.effects.store import Store
 from weighbridge.effects.verify import verify
@@ -437,12 +438,57 @@ def check(bench: Bench, quick: bool = False, **flags: Any) -> Any:
 
 def test_verify_reads_once_and_remembers_until_a_file_changes(bench: Bench) -> None:
     bench.fetch()
+    settled(bench.model())
     first, again = check(bench), check(bench)
     assert first.ok
     assert first.read_bytes == first.size_bytes
     assert (again.ok, again.read_bytes) == (True, 0)
     (bench.folder / "digests.sqlite").write_bytes(b"no database")
     assert check(bench).read_bytes == first.size_bytes
+
+
+def settled(folder: Path) -> None:
+    """Files whose time stamps are old enough for any change to show."""
+    while not is_settled(max(p.stat().st_ctime_ns for p in folder.rglob("*")), time.time_ns()):
+        time.sleep(0.01)
+
+
+def test_a_digest_of_a_file_that_changed_just_now_is_not_kept(tmp_path: Path) -> None:
+    """Two changes within one tick of the clock have one time stamp: only the first is in what was hashed."""
+    path, digests = tmp_path / "a", Digests(tmp_path / "digests.sqlite")
+    path.write_bytes(b"x" * 100)
+    stamp = path.stat().st_ctime_ns
+    digests.remember(path, "0" * 64, stat_of(path), stamp + 1_000_000)
+    assert digests.known(path) is None
+    digests.remember(path, "0" * 64, stat_of(path), stamp + 60_000_000)
+    assert digests.known(path) == "0" * 64
+    assert not is_settled(5_000_000_000, 6_900_000_000), "a file system that keeps whole seconds"
+    assert is_settled(5_000_000_000, 7_100_000_000)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_short_read_is_not_the_end_of_a_file(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(os.urandom(1 << 20) * 33)
+    read, turns = os.preadv, iter(range(99))
+
+    def short(handle: int, buffers: Any, offset: int) -> int:
+        if next(turns) == at:
+            return read(handle, [memoryview(buffers[0])[:12288]], offset)
+        return read(handle, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", short)
+    heard: list[int] = []
+    assert sha256_of(path, heard.append) == sha256(path.read_bytes())
+    assert sum(heard) == path.stat().st_size
+    assert next(turns) > at
+
+
+def test_a_file_that_shrinks_while_it_is_read_has_no_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * (40 << 20))
+    with pytest.raises(OSError, match="of 41943040 bytes: it changes"):
+        sha256_of(path, lambda _: os.truncate(path, 16 << 20))
 
 
 def test_what_fetch_hashed_neither_verify_nor_bake_reads_again(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weighbridge.effects.disk import write_file
 from weighbridge.effects.download import Job, Meter, bring_all
-from weighbridge.effects.hashing import Digests, stat_of
+from weighbridge.effects.hashing import Digests, is_settled, stat_of
 from weighbridge.effects.hubs import FolderHub
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import Wish
@@ -18,6 +18,7 @@ from weighbridge.fetching import Fetched, progress_line, size_text
 from weighbridge.lock import Lock, LockedFile, lock_text
 from weighbridge.sources import Listing, RemoteFile, card_licence, checked, licence_file
 
+_SETTLES_SECONDS = 0.2  # at most, for time stamps to be old enough
 _SPARE_BYTES = 16 << 20  # names, the lock, what a file system keeps for itself
 
 Say = Callable[[str], None]
@@ -47,11 +48,16 @@ def fetch(wish: Wish, say: Say, *, dry_run: bool = False, digests: Digests | Non
 
 
 def _remember(wish: Wish, lock: Lock, digests: Digests | None) -> None:
+    """What came was hashed on its way; a clock's tick later every change of it would show."""
     if digests is None:
         return
-    for file in lock.files:
-        path = wish.store.root / wish.name / file.path
-        digests.remember(path, file.sha256, stat_of(path))
+    paths = {wish.store.root / wish.name / f.path: f.sha256 for f in lock.files}
+    changed, until = max(max(stat_of(p)[3:]) for p in paths), time.monotonic() + _SETTLES_SECONDS
+    while not is_settled(changed, time.time_ns()) and time.monotonic() < until:
+        time.sleep(0.01)
+    for path, sha256 in paths.items():
+        stat = stat_of(path)
+        digests.remember(path, sha256, stat, time.time_ns())
 
 
 def _listed(lock: Lock) -> Listing:

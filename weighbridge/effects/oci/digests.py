@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from weighbridge.effects.hashing import DIGESTS, FILES_TABLE
+from weighbridge.effects.hashing import DIGESTS, FILES_TABLE, is_settled
 from weighbridge.errors import HostError
 from weighbridge.image import Sealed
 from weighbridge.layers import Layer
@@ -22,7 +22,6 @@ create table if not exists layers (key text primary key, digest text, size integ
 create table if not exists places (digest text, registry text, repository text,
   primary key (digest, registry)) without rowid;
 """
-_TICK_NS = 50_000_000  # a file changed so shortly before may change again within the same time stamp
 _PATIENCE_SECONDS = 60
 
 
@@ -52,7 +51,7 @@ class Digests:
 
     def keep_file(self, stat: os.stat_result, sha256: str, started_ns: int) -> None:
         """`started_ns`: when reading began. What was changed just before is not kept."""
-        if max(stat.st_mtime_ns, stat.st_ctime_ns) < started_ns - _TICK_NS:
+        if is_settled(max(stat.st_mtime_ns, stat.st_ctime_ns), started_ns):
             self._do("insert or replace into files values (?, ?, ?, ?, ?, ?)", *_identity(stat), sha256)
 
     def layer(self, layer: Layer) -> Sealed | None:
