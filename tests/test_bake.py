@@ -32,7 +32,7 @@ from weighbridge.effects.oci import blocks
 from weighbridge.effects.oci import registry as registry_module
 from weighbridge.effects.oci.bake import Baked, Work, bake
 from weighbridge.effects.oci.digests import Digests
-from weighbridge.effects.oci.engine import EngineImage, _check_hides
+from weighbridge.effects.oci.engine import EngineImage, _check_hides, _part, sweep
 from weighbridge.effects.oci.folder import ModelFolder, listed
 from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.oci.login import read_login
@@ -369,6 +369,19 @@ def test_a_layer_that_takes_the_weights_away_is_refused(mark: str, tmp_path: Pat
 @pytest.mark.parametrize("mark", ["models/m", "models/.wh.other", "var/.wh..wh..opq", "models/m/.wh.config.json.x"])
 def test_a_layer_that_takes_something_else_away_is_not(mark: str, tmp_path: Path) -> None:
     _check_hides(layer_with(tmp_path / "layer", mark), PLACE, tmp_path / "memo")
+
+
+def test_what_a_killed_bake_left_is_swept_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    blobs = tmp_path / "oci" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / ".part-killed").write_bytes(b"half")
+    (blobs / ("0" * 64)).write_bytes(b"whole")
+    handle, mine = _part(blobs)
+    sweep(tmp_path / "oci")
+    assert {p.name for p in blobs.iterdir()} == {Path(mine).name, "0" * 64}
+    os.close(handle)  # as a kill does
+    sweep(tmp_path / "oci")
+    assert {p.name for p in blobs.iterdir()} == {"0" * 64}
 
 
 # --- a registry ----------------------------------------------------------------------------------------
