@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import stat
@@ -47,6 +48,7 @@ from weighbridge.reference import read_reference
 
 DEMO = ROOT / "models" / "weighbridge-demo"
 PLACE = "/models/m"
+ON_THE_LINE = 2 << 20  # bytes of two connections that were sent and not yet taken
 
 
 @pytest.fixture(autouse=True)
@@ -418,7 +420,9 @@ def test_a_registry_gets_what_a_layout_gets_and_nothing_twice(
         assert other.digest == done.digest
 
 
-@pytest.mark.parametrize("manners", [{"streams": False}, {"busy": 3}, {"drops": 2}], ids=str)
+@pytest.mark.parametrize(
+    "manners", [{"streams": False}, {"busy": 3}, {"drops": 2}, {"drops": 2, "resumes": True}], ids=str
+)
 def test_a_difficult_registry_gets_the_right_image(
     manners: dict[str, Any], tmp_path: Path, engine: EngineImage, digests: Digests
 ) -> None:
@@ -497,8 +501,7 @@ from contextlib import closing
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 from test_bake import *
-layers.LARGE_BYTES = 24 << 20
-tmp, to, address = Path(sys.argv[3]), sys.argv[4], sys.argv[5]
+tmp, to, address, layers.LARGE_BYTES = Path(sys.argv[3]), sys.argv[4], sys.argv[5], int(sys.argv[6])
 with closing(Digests(tmp / "cache")) as digests:
     layer = sealed(b"the engine's layer" * 100, "engine")
     engine = EngineImage({"architecture": "amd64", "os": "linux", "config": {}}, (layer,), tmp / "cache" / "blobs")
@@ -506,13 +509,14 @@ with closing(Digests(tmp / "cache")) as digests:
     if to == "layout":
         done = baked(tmp / "m", LayoutSink(tmp / "out", "m", tmp / "m"), engine, digests, jobs=1)
     else:
-        done = pushed(tmp / "m", address, engine, digests)
+        done = pushed(tmp / "m", address, engine, digests, uploads=tmp / "uploads")
     print(done.digest, done.poured_bytes)
 """
 
 
 def begin(tmp_path: Path, to: str, address: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-c", KILLED, str(ROOT), str(ROOT / "tests"), str(tmp_path), to, address]
+    words.append(str(layers.LARGE_BYTES))
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -543,6 +547,48 @@ def test_killed_at_twenty_points_it_goes_on_and_no_half_image_is_visible(
             assert again[1] == whole[1], f"killed at point {i}"
             if to == "layout":
                 assert len(whole_layout(tmp_path / "out")) == 8
+
+
+@pytest.mark.parametrize(("kills", "shards"), [(3, 2), pytest.param(20, 6, marks=pytest.mark.live)])
+def test_killed_while_it_sends_nothing_is_sent_twice(
+    kills: int, shards: int, tmp_path: Path, engine: EngineImage
+) -> None:
+    """Where the registry says how much of an upload came: beyond what was on the line at each kill."""
+    model = large_model(tmp_path / "m", shards)
+    total, chance = sum(p.stat().st_size for p in model.iterdir()), random.Random(kills)  # noqa: S311
+    with Difficult(resumes=True, rate_bytes=40e6) as registry:
+        for point in sorted(chance.randrange(total) for _ in range(kills)):
+            process = begin(tmp_path, "registry", registry.address)
+            while registry.came < point and process.poll() is None:
+                time.sleep(0.005)
+            process.kill()
+            process.communicate()
+            assert not registry.manifests
+        whole = begin(tmp_path, "registry", registry.address).communicate()[0].split()
+    assert whole[1] == f"sha256:{hashlib.sha256(registry.manifests['1']).hexdigest()}"
+    assert {d["digest"] for d in json.loads(registry.manifests["1"])["layers"]} <= registry.blobs.keys()
+    twice = registry.came - total
+    print(f"{kills} kills, {total} bytes, {twice} came beyond them")
+    assert twice < kills * ON_THE_LINE, registry.log
+    assert not list((tmp_path / "uploads").iterdir()), "what is whole is kept no longer"
+
+
+def test_what_goes_on_with_another_files_bytes_is_refused_and_begun_anew(
+    tmp_path: Path, engine: EngineImage, digests: Digests
+) -> None:
+    """The registry's half is not this layer's: its digest tells, and the next try begins at the first byte."""
+    model = large_model(tmp_path / "m", shards=1)
+    with Difficult(resumes=True, drops=9) as registry:
+        with pytest.raises(HostError, match=r"disconnected|reset|Broken"):
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        registry.manners["drops"] = 0
+        half = next(iter(registry.uploads.values()))
+        half[0] ^= 1
+        with pytest.raises(HostError, match="did not keep") as caught:
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        assert caught.value.hint == "type it again: it goes on"
+        done = pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+    assert f"sha256:{hashlib.sha256(registry.manifests['1']).hexdigest()}" == done.digest
 
 
 @pytest.mark.live

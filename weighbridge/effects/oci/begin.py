@@ -9,21 +9,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from docker.errors import ImageNotFound
-
 from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance
 from weighbridge.effects.appliance import Folders, Say, ended_like_interrupted
 from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.effects.locks import lock_of
 from weighbridge.effects.oci.bake import Baked, Work, bake, cache_of, jobs_of
-from weighbridge.effects.oci.daemon import DockerSink
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.engine import engine_image
 from weighbridge.effects.oci.folder import ModelFolder, listed
 from weighbridge.effects.oci.layout import LayoutSink, can_share
-from weighbridge.effects.oci.pull import PodmanSink
-from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
 from weighbridge.errors import BadValue, HostError, UnknownName, unknown
 from weighbridge.facts import Value
@@ -94,7 +89,7 @@ def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted:
             raise HostError(f"{built.tag} was built and is not there", "invoke build")
         engine = engine_image(image, host, cache, plan.model_path, say)
         licence = _licence(plan, catalog)
-        with closing(_sink(plan, built.digest, wanted, weights, host, digests)) as sink:
+        with closing(_sink(baked_tag(plan, built.digest), plan, wanted, weights, host, digests, cache)) as sink:
             work = Work(
                 model, engine, lambda lock: marks(plan, lock, built.digest, licence), wanted.most_gib,
                 jobs_of(wanted.jobs),
@@ -109,16 +104,25 @@ def _licence(plan: Plan, catalog: Catalog) -> str | None:
         return None
 
 
-def _sink(plan: Plan, digest: str, wanted: Wanted, weights: Path, host: Host, digests: Digests) -> Sink:
-    tag = baked_tag(plan, digest)
+def _sink(
+    tag: str, plan: Plan, wanted: Wanted, weights: Path, host: Host, digests: Digests, cache: Path
+) -> Sink:  # fmt: skip
+    """Each sink's library is loaded for that sink alone: they are half of the time of a bake with nothing to move."""
     if wanted.to == "docker":
-        return DockerSink(host, tag)
+        from weighbridge.effects.oci.daemon import DockerSink
+
+        return DockerSink(host, tag, cache)
     if wanted.to == "podman":
+        from weighbridge.effects.oci.pull import PodmanSink
+
         return PodmanSink(_PODMAN, tag)
     if wanted.reference:
+        from weighbridge.effects.oci.registry import RegistrySink
+
         return RegistrySink(
-            wanted.reference, digests, os.environ, insecure=wanted.insecure, digest_first=wanted.digest_first
-        )
+            wanted.reference, digests, os.environ, insecure=wanted.insecure, digest_first=wanted.digest_first,
+            uploads=cache / "uploads",
+        )  # fmt: skip
     return LayoutSink(wanted.output, f"{slug(plan.profile)}-{slug(plan.model)}", weights)
 
 
@@ -167,12 +171,16 @@ def _place(kind: str, wanted: Wanted) -> Path | None:
             root = Path(str(Host().client.info().get("DockerRootDir")))
             return root if root.is_dir() else None
     if kind == "podman" and shutil.which(_PODMAN):
+        from weighbridge.effects.oci.pull import PodmanSink
+
         return PodmanSink(_PODMAN, "").store()
     return None
 
 
 def weights_label(tag: str, plan: Plan) -> str:
     """The digest of the weights in a baked image, which must be here. Raises HostError."""
+    from docker.errors import ImageNotFound
+
     host = Host()
     with engine_trouble("the Docker engine does not list its images"):
         try:
