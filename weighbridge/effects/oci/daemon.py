@@ -54,12 +54,13 @@ class DockerSink:
         self._others = (shared / "docker.lock").open("a")
         fcntl.flock(self._others, fcntl.LOCK_SH)
         with engine_trouble("the Docker engine does not list its images"):
+            self._left = self._marked(IMPORTED)
             self._chains = set(self._known_chains())
         self._imported: list[str] = []
 
     def _known_chains(self) -> Iterator[tuple[str, ...]]:
         """Every run of lowest layers that an image with weights at its bottom has here."""
-        for image in {i for mark in (BAKED, IMPORTED) for i in self._marked(mark)}:
+        for image in {*self._left, *self._marked(BAKED)}:
             try:
                 layers = self.api.inspect_image(image)["RootFS"].get("Layers") or []
             except docker.errors.APIError:  # removed meanwhile
@@ -116,6 +117,8 @@ class DockerSink:
     def _sweep(self) -> None:
         """Imported weights whose layer is the image's now; with no other bake at work, also what killed ones left."""
         names = list(self._imported)
+        if not names and not self._left:
+            return
         with suppress(BlockingIOError):
             fcntl.flock(self._others, fcntl.LOCK_EX | fcntl.LOCK_NB)
             names = self._marked(IMPORTED, dangling=True)

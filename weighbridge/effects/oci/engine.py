@@ -13,14 +13,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
-
-from docker.models.images import Image as DockerImage
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from weighbridge.effects.disk import write_file
-from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.image import Sealed
+
+if TYPE_CHECKING:  # a bake of layers that are in the cache is done before the Docker library is loaded
+    from docker.models.images import Image as DockerImage
+
+    from weighbridge.effects.docker import Host
 
 _CHUNK_BYTES = 4 << 20
 _GZIP = b"\x1f\x8b"
@@ -86,6 +88,8 @@ def _is_whole(memo: Path, blobs: Path) -> bool:
 
 def _take(image: DockerImage, host: Host, blobs: Path, memo: Path) -> None:
     """The archive that the engine writes, read once as it comes: layers to blobs, the rest kept."""
+    from weighbridge.effects.docker import engine_trouble
+
     with engine_trouble(f"{image.short_id} cannot be taken from the Docker engine"):
         stream = _Stream(host.client.api.get_image(str(image.id)))
         layers, texts, links = _unpack(stream, blobs)
