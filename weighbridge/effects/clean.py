@@ -13,13 +13,13 @@ from weighbridge.errors import HostError
 _CACHED = ("wheels", "train", "oci")
 
 
-def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool, layouts: bool = False) -> list[str]:
-    """What was removed, or would be. Images and volumes that an appliance uses are kept, and layouts unless asked."""
+def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:
+    """What was removed, or would be. Images and volumes that an appliance uses are kept."""
     used = {c.image.id for c in host.appliances() if c.image}
     images = [i for i in host.images() if i.id not in used]
     bases = host.bases() if cache else []
     volumes = host.idle_volumes() if cache else []
-    places = [*our_folders(folders, cache=cache), *(our_layouts(folders) if layouts else [])]
+    places = our_folders(folders, cache=cache)
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
     gone += [str(v.name) for v in volumes]
     if not dry_run:
@@ -42,6 +42,14 @@ def our_folders(folders: Folders, *, cache: bool) -> list[Path]:
 def our_layouts(folders: Folders) -> list[Path]:
     """Baked images beneath `build`: hours of work, and perhaps the only copy of them."""
     return [place for place in _marked(folders) if _is_layout(place)]
+
+
+def remove_layouts(folders: Folders, *, dry_run: bool) -> list[str]:
+    """What was removed of them, or would be."""
+    places = our_layouts(folders)
+    for place in [] if dry_run else places:
+        _remove_folder(place)
+    return [str(place) for place in places]
 
 
 def _marked(folders: Folders) -> list[Path]:

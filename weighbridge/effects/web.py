@@ -21,7 +21,7 @@ from urllib3.response import HTTPResponse
 
 from weighbridge import __version__
 from weighbridge.errors import HostError, WeighbridgeError
-from weighbridge.sources import host_of, origin, shown
+from weighbridge.sources import origin, shown
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -82,7 +82,7 @@ class Web:
             raise HostError(f"{shown(address)}: {failure}, {failures} times", hint) from None
         if wait > self.patience.longest_pause_seconds:
             raise HostError(f"{shown(address)}: {failure}, asks to wait {wait:.0f} s", "try again after that") from None
-        self.say(f"fetch: {host_of(address)}: {failure}; again in {wait:.0f} s")
+        self.say(f"fetch: {urlsplit(address).netloc.rpartition('@')[2]}: {failure}; again in {wait:.0f} s")
         return wait
 
     def _json(self, address: str, body: Any, headers: Mapping[str, str]) -> Any:

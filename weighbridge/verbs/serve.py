@@ -176,12 +176,13 @@ def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **val
 def clean(cache: bool, layouts: bool, dry_run: bool, json: bool) -> None:
     """Remove built images and rendered folders. Appliances that run, and baked layouts, are not touched."""
     from weighbridge.effects.clean import clean as sweep
-    from weighbridge.effects.clean import our_layouts
+    from weighbridge.effects.clean import our_layouts, remove_layouts
     from weighbridge.effects.docker import Host
 
     folders = asked({}).folders
-    gone = sweep(Host(), folders, cache=cache, layouts=layouts, dry_run=dry_run)
-    for place in our_layouts(folders):
-        if str(place) not in gone:
-            say(f"kept: {place}, a baked image; clean --layouts removes it")
+    gone = sweep(Host(), folders, cache=cache, dry_run=dry_run)
+    if layouts:
+        gone += remove_layouts(folders, dry_run=dry_run)
+    for place in [] if layouts else our_layouts(folders):
+        say(f"kept: {place}, a baked image; clean --layouts removes it")
     show({"removed": [] if dry_run else gone, "found": gone}, lambda: "\n".join(gone) or "nothing to remove", json)
