@@ -45,6 +45,7 @@ from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.pull import PodmanSink
 from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
+from weighbridge.effects.oci.uploads import Upload, come
 from weighbridge.effects.wish import stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
 from weighbridge.image import BAKED, sealed
@@ -577,6 +578,44 @@ def test_killed_while_it_sends_nothing_is_sent_twice(
     assert not list((tmp_path / "uploads").iterdir()), "what is whole is kept no longer"
 
 
+def test_what_was_whole_when_it_was_killed_is_not_sent_again(
+    tmp_path: Path, engine: EngineImage, digests: Digests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry had the blob, and the bake died before it noted that."""
+    model = large_model(tmp_path / "m")
+    with Difficult(resumes=True) as registry:
+        with monkeypatch.context() as patched:
+            patched.setattr(Upload, "end", lambda self: None)
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        sent = registry.came
+        with closing(Digests(tmp_path / "other")) as empty:
+            pushed(model, registry.address, engine, empty, uploads=tmp_path / "uploads")
+        assert registry.came - sent < 100_000
+    assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_an_upload_is_one_bakes_at_a_time_and_its_users_alone(tmp_path: Path) -> None:
+    with closing(Upload(tmp_path / "u", "a")) as mine:
+        mine.keep("http://r/there?_state=secret")
+        mine.keep("http://r/there")
+        with closing(Upload(tmp_path / "u", "a")) as others:
+            assert others.place == ""
+            others.keep("http://r/elsewhere")
+            others.end()
+    (kept,) = (tmp_path / "u").iterdir()
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == ("http://r/there", 0o600)
+    assert stat.S_IMODE((tmp_path / "u").stat().st_mode) == 0o700
+    with closing(Upload(tmp_path / "u", "a")) as again:
+        assert again.place == "http://r/there"
+        again.end()
+    assert not list((tmp_path / "u").iterdir())
+
+
+@pytest.mark.parametrize(("said", "have"), [("0-99", 100), ("bytes=0-99", 100), ("0-0", 0), ("", 0), ("5-9", 0)])
+def test_how_much_has_come(said: str, have: int) -> None:
+    assert come(said) == have
+
+
 def test_what_goes_on_with_another_files_bytes_is_refused_and_begun_anew(
     tmp_path: Path, engine: EngineImage, digests: Digests
 ) -> None:
@@ -701,7 +740,7 @@ def test_podman_has_the_image_under_its_name_and_no_other(
 ) -> None:
     if not shutil.which("podman"):
         pytest.skip("no podman here")
-    model = large_model(tmp_path / "m", shards=1)
+    model, names = large_model(tmp_path / "m", shards=1), [f"localhost/{NAMED}"]
     try:
         done = baked(model, PodmanSink("podman", NAMED), real_engine, digests)
         ask = ["podman", "image", "inspect", f"localhost/{NAMED}"]
@@ -709,13 +748,14 @@ def test_podman_has_the_image_under_its_name_and_no_other(
         assert (found["Digest"], found["Id"]) == (done.digest, done.image_id.removeprefix("sha256:"))
         assert found["RepoTags"] == [f"localhost/{NAMED}"]
         assert not any("127.0.0.1" in name for name in found["RepoDigests"])
+        names.append(done.image_id.removeprefix("sha256:"))  # it loses its name to the next
         newer = real_engine._replace(config={**real_engine.config, "config": {"Cmd": ["y"]}})
         again = baked(model, PodmanSink("podman", NAMED), newer, digests)
         assert again.written_bytes < 100_000
         (found,) = json.loads(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
         assert found["Digest"] == again.digest
     finally:
-        subprocess.run(["podman", "rmi", "-f", NAMED], check=False, capture_output=True)
+        subprocess.run(["podman", "rmi", "-f", *names], check=False, capture_output=True)
 
 
 @pytest.mark.live
