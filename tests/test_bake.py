@@ -16,13 +16,12 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from docker.errors import ImageNotFound
 from hub_stub import NEEDED, model_files
 from msgspec.structs import replace
 from registries import Difficult, real_registry
@@ -502,7 +501,7 @@ def test_nobody_at_the_address_is_a_two_line_error(engine: EngineImage, digests:
 
 KILLED = """
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 from test_bake import *
@@ -662,8 +661,8 @@ def docker_host() -> Iterator[Host]:
     host = Host()
     before = set(waiting(host))
     yield host
-    with suppress(ImageNotFound):
-        host.client.images.remove(NAMED, force=True)
+    for image in host.client.images.list(filters={"label": f"{BAKED}=test"}):
+        host.remove_image(image)
     assert set(waiting(host)) <= before
 
 
