@@ -110,6 +110,18 @@ need_tools() {
   if ! command -v chromium >/dev/null && apt-cache show chromium >/dev/null 2>&1; then
     install chromium
   fi
+  # Baked images are pushed to it in the tests; where it is no package, those tests are skipped.
+  if ! command -v docker-registry >/dev/null && apt-cache show docker-registry >/dev/null 2>&1; then
+    keep_off docker-registry
+    install docker-registry
+  fi
+}
+
+keep_off() { # keep_off SERVICE: the package would start it, for everybody on the network; only its program is wanted
+  if [ -z "$only_say" ] && [ -d /run/systemd/system ]; then
+    say "the service of $1 stays off (to have it: systemctl unmask $1)"
+    "${as_root[@]}" systemctl mask --quiet "$1" || true
+  fi
 }
 
 need_fonts() { # for pictures of the console in Chinese

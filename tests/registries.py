@@ -8,10 +8,11 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -58,17 +59,28 @@ class Difficult(ThreadingHTTPServer):
     """A registry that follows the distribution specification and its manners.
 
     `streams`: takes PATCH. `token`: asks for one from its own token service. `busy`: answers 429 so many times.
-    `drops`: cuts the line in so many uploads. `wrong`: gives 500 to every upload.
+    `drops`: cuts the line in so many uploads. `wrong`: gives 500 to every upload. `resumes`: keeps what came of an
+    upload that broke off, and says how much that is. `rate_bytes`: takes so many a second. `came`: bytes of uploads.
     """
 
     daemon_threads = True
 
     def __init__(self, **manners: Any) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.manners = {"streams": True, "token": None, "busy": 0, "drops": 0, "wrong": False, **manners}
+        self.manners = {
+            "streams": True,
+            "token": None,
+            "busy": 0,
+            "drops": 0,
+            "wrong": False,
+            "resumes": False,
+            "rate_bytes": 1e12,
+            **manners,
+        }
+        self.came = 0
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
-        self.uploads: dict[str, bytes] = {}
+        self.uploads: dict[str, bytearray] = {}
         self.log: list[tuple[str, str]] = []
         self.tokens: set[str] = set()
         self.asked: list[str | None] = []
@@ -86,7 +98,9 @@ class Difficult(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about."""
+        """A client that went away is what some tests are about; anything else is a fault of this registry."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,15 +141,30 @@ class _Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization") in self.server.tokens
 
     def _body(self, path: str) -> bytes | None:
-        """What was sent; None when the line was cut on purpose."""
+        """What was sent; None when the line was cut, on purpose or not. What resumes takes it as it comes."""
         length = int(self.headers.get("Content-Length") or 0)
-        if self.server.manners["drops"] and length > 1000 and "uploads" in path:
-            self.server.manners["drops"] -= 1
-            self.rfile.read(length // 2)
-            self.connection.shutdown(socket.SHUT_RDWR)
+        keeps = self.server.manners["resumes"] and self.command == "PATCH" and self._in_order(path, length)
+        kept = self.server.uploads[path.rpartition("/")[2]] if keeps else bytearray()
+        cut = length > 1000 and "uploads" in path and self.server.manners["drops"] > 0
+        self.server.manners["drops"] -= cut
+        left = length // 2 if cut else length
+        while left and (block := self.rfile.read1(min(left, 1 << 18))):
+            kept += block
+            left -= len(block)
+            time.sleep(len(block) / self.server.manners["rate_bytes"])
+            self.server.came += len(block) if "uploads" in path else 0
+        if cut or left:
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
             return None
-        return self.rfile.read(length)
+        return b"" if keeps else bytes(kept)
+
+    def _in_order(self, path: str, length: int) -> bool:
+        """Whether this piece begins where the upload stopped."""
+        have = len(self.server.uploads.get(path.rpartition("/")[2], b""))
+        said = self.headers.get("Content-Range")
+        return (said is None and have == 0) or said == f"{have}-{have + length - 1}"
 
     def _registry(self, path: str, query: dict[str, str], body: bytes) -> None:
         if path == "/v2/":
@@ -155,16 +184,23 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(500, {}, b"disk full")
         if self.command == "POST":
             upload = secrets.token_hex(8)
-            self.server.uploads[upload] = b""
+            self.server.uploads[upload] = bytearray()
             return self._say(202, {"Location": f"/v2/{name}/blobs/uploads/{upload}?_state=abc"})
         if query.get("_state") != "abc":
             return self._say(404)
+        place = f"/v2/{name}/blobs/uploads/{upload}?_state=abc"
+        if self.command == "GET":
+            have = len(self.server.uploads.get(upload, b""))
+            known = self.server.manners["resumes"] and upload in self.server.uploads
+            return self._say(204, {"Location": place, "Range": f"0-{max(0, have - 1)}"}) if known else self._say(404)
         if self.command == "PATCH":
+            if self.server.manners["resumes"] and len(body):
+                return self._say(416)
             if not self.server.manners["streams"]:
                 return self._say(416)
             self.server.uploads[upload] += body
-            return self._say(202, {"Location": f"/v2/{name}/blobs/uploads/{upload}?_state=abc"})
-        whole = self.server.uploads.pop(upload) + body
+            return self._say(202, {"Location": place})
+        whole = bytes(self.server.uploads.pop(upload)) + body
         if f"sha256:{hashlib.sha256(whole).hexdigest()}" != query["digest"]:
             return self._say(400, {}, b"DIGEST_INVALID")
         self.server.blobs[query["digest"]] = whole

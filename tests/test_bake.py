@@ -6,11 +6,14 @@ import base64
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,28 +22,39 @@ from typing import Any
 
 import httpx
 import pytest
+from hub_stub import NEEDED, model_files
+from msgspec.structs import replace
 from registries import Difficult, real_registry
 from support import ROOT
 
 from weighbridge import layers
+from weighbridge.catalog import Catalog
+from weighbridge.effects.docker import Host
+from weighbridge.effects.locks import lock_of, own_lock
 from weighbridge.effects.oci import blocks
 from weighbridge.effects.oci import registry as registry_module
 from weighbridge.effects.oci.bake import Baked, Work, bake
+from weighbridge.effects.oci.daemon import IMPORTED, DockerSink
 from weighbridge.effects.oci.digests import Digests
-from weighbridge.effects.oci.engine import EngineImage, _check_hides
-from weighbridge.effects.oci.folder import ModelFolder, listed, lock_json
+from weighbridge.effects.oci.engine import EngineImage, _check_hides, _part, sweep
+from weighbridge.effects.oci.folder import ModelFolder, listed
 from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.oci.login import read_login
+from weighbridge.effects.oci.pour import Pour
+from weighbridge.effects.oci.pull import PodmanSink
 from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
+from weighbridge.effects.oci.uploads import Upload, come
+from weighbridge.effects.wish import stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, Unsupported
-from weighbridge.image import sealed
+from weighbridge.image import BAKED, sealed
 from weighbridge.layers import Inside, Layer
-from weighbridge.lock import LOCK_NAME, Lock
+from weighbridge.lock import LOCK_NAME, Lock, lock_json, lock_text
 from weighbridge.reference import read_reference
 
 DEMO = ROOT / "models" / "weighbridge-demo"
 PLACE = "/models/m"
+ON_THE_LINE = 2 << 20  # bytes of two connections that were sent and not yet taken
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +106,8 @@ def settle(folder: Path) -> None:
 
 def baked(model: Path, sink: Sink, engine: EngineImage, digests: Digests, jobs: int = 2) -> Baked:
     with closing(sink):
-        work = Work(ModelFolder(model, PLACE, "m", digests), engine, lambda lock: {"lock": lock.digest}, 9, jobs)
+        files = ModelFolder(model, PLACE, "m", digests, own_lock(model))
+        work = Work(files, engine, lambda lock: {"lock": lock.digest}, 9, jobs)
         return bake(work, sink, digests, lambda _: None)
 
 
@@ -208,14 +223,14 @@ def test_two_bakes_into_one_folder_do_not_meet(tmp_path: Path) -> None:
 # --- the model's folder --------------------------------------------------------------------------------
 
 
-def locked(model: Path, digests: Digests, **changes: Any) -> None:
-    """The lock that `invoke fetch` would have put there."""
+def locked(model: Path, digests: Digests, **changes: Any) -> Lock:
+    """The lock that `invoke fetch` would have put there, and has."""
     found = ModelFolder(model, PLACE, "m", digests)
     hashes = {f.path: hashlib.sha256((model / f.source).read_bytes()).hexdigest() for f in found.files}
     lock, _ = found.locked(hashes)
-    (model / LOCK_NAME).write_bytes(
-        lock_json(Lock(**{**{n: getattr(lock, n) for n in lock.__struct_fields__}, **changes}))
-    )
+    lock = replace(lock, **changes)
+    (model / LOCK_NAME).write_text(lock_json(lock), encoding="utf-8")
+    return lock
 
 
 def test_a_lock_that_is_there_travels_as_it_is(tmp_path: Path, engine: EngineImage, digests: Digests) -> None:
@@ -238,7 +253,7 @@ def test_a_file_that_is_not_the_locks_is_named_and_nothing_is_visible(
         file.write(b"?")
     with pytest.raises(BadFile, match=rf"{name}: sha256 [0-9a-f]{{16}}…, the lock has") as caught:
         baked(model, LayoutSink(tmp_path / "out", "m", model), engine, digests)
-    assert caught.value.hint == "fetch this file again"
+    assert caught.value.hint == "fetch this file again; or name the lock that it follows: --lock FILE"
     assert not (tmp_path / "out" / "index.json").exists()
 
 
@@ -271,21 +286,59 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, engine:
     assert not list((tmp_path / "out").rglob(".part-*"))
 
 
-def test_what_no_engine_reads_stays_behind(tmp_path: Path) -> None:
-    for name in (
-        "a.safetensors",
-        "pytorch_model.bin",
-        "original/x.pth",
-        ".cache/y",
-        "LICENSE",
-        "README.md",
-        "sub/t.json",
-    ):
+def test_what_a_fetch_would_not_bring_stays_behind(tmp_path: Path) -> None:
+    for name, content in model_files(100).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x", encoding="utf-8")
-    files, has_lock = listed(tmp_path, PLACE)
-    assert [f.source for f in files] == ["LICENSE", "README.md", "a.safetensors", "sub/t.json"]
-    assert not has_lock
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "y.json").write_text("x", encoding="utf-8")
+    assert tuple(f.source for f in listed(tmp_path, PLACE)) == NEEDED
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, digests: Digests) -> Catalog:
+    """One with a lock of the model `m`, which lies in tmp_path / "m" just so."""
+    lock = locked(large_model(tmp_path / "m"), digests, revision="1" * 40)
+    (tmp_path / "m" / LOCK_NAME).unlink()
+    (tmp_path / "catalogue" / "models").mkdir(parents=True)
+    (tmp_path / "catalogue" / "models" / "m.lock.yaml").write_text(lock_text(lock), encoding="utf-8")
+    return Catalog(tmp_path / "catalogue")
+
+
+@pytest.mark.parametrize("own", ["none", "the same", "another"])
+def test_the_catalogues_lock_is_kept_to_whatever_lies_in_the_folder(
+    own: str, tmp_path: Path, catalogue: Catalog, digests: Digests
+) -> None:
+    model = tmp_path / "m"
+    said: list[str] = []
+    if own == "another":
+        (model / "config.json").write_text("[]", encoding="utf-8")
+    if own != "none":
+        locked(model, digests, revision="2" * 40)
+    lock = lock_of(model, "m", catalogue, None, said.append)
+    assert lock
+    assert lock.revision == "1" * 40
+    if own == "another":
+        assert len(said) == 1
+        assert re.search(r"of other files \(1, the first is config.json, revision 2{40} not 1{40}\).*m.lock", said[0])
+        with pytest.raises(BadFile, match=r"config\.json: sha256 .*the lock has"):
+            ModelFolder(model, PLACE, "m", digests, lock)
+        named = model / LOCK_NAME
+        assert ModelFolder(model, PLACE, "m", digests, lock_of(model, "m", catalogue, str(named))).lock == own_lock(
+            model
+        )
+    else:
+        assert said == []
+        assert ModelFolder(model, PLACE, "m", digests, lock).lock == lock
+
+
+def test_verify_keeps_to_the_catalogues_lock_too(tmp_path: Path, catalogue: Catalog, digests: Digests) -> None:
+    (tmp_path / "m" / "config.json").write_text("[]", encoding="utf-8")
+    locked(tmp_path / "m", digests)
+    said: list[str] = []
+    flags = {"weights": str(tmp_path / "m")}
+    assert stored_model(flags, {}, catalogue, said.append)[2] == lock_of(tmp_path / "m", "m", catalogue, None)
+    assert len(said) == 1
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -298,8 +351,6 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_a_short_file_ends_the_layer(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 100)
     layer = Layer(files=(Inside(path="m/a", size_bytes=200, sha256=None, source="a"),))
-    import threading
-
     with pytest.raises(BadFile, match="ends after 100 of 200 bytes"):
         list(blocks.read_ahead(layer, tmp_path, threading.Event()))
 
@@ -324,6 +375,19 @@ def test_a_layer_that_takes_the_weights_away_is_refused(mark: str, tmp_path: Pat
 @pytest.mark.parametrize("mark", ["models/m", "models/.wh.other", "var/.wh..wh..opq", "models/m/.wh.config.json.x"])
 def test_a_layer_that_takes_something_else_away_is_not(mark: str, tmp_path: Path) -> None:
     _check_hides(layer_with(tmp_path / "layer", mark), PLACE, tmp_path / "memo")
+
+
+def test_what_a_killed_bake_left_is_swept_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    blobs = tmp_path / "oci" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / ".part-killed").write_bytes(b"half")
+    (blobs / ("0" * 64)).write_bytes(b"whole")
+    handle, mine = _part(blobs)
+    sweep(tmp_path / "oci")
+    assert {p.name for p in blobs.iterdir()} == {Path(mine).name, "0" * 64}
+    os.close(handle)  # as a kill does
+    sweep(tmp_path / "oci")
+    assert {p.name for p in blobs.iterdir()} == {"0" * 64}
 
 
 # --- a registry ----------------------------------------------------------------------------------------
@@ -360,7 +424,9 @@ def test_a_registry_gets_what_a_layout_gets_and_nothing_twice(
         assert other.digest == done.digest
 
 
-@pytest.mark.parametrize("manners", [{"streams": False}, {"busy": 3}, {"drops": 2}], ids=str)
+@pytest.mark.parametrize(
+    "manners", [{"streams": False}, {"busy": 3}, {"drops": 2}, {"drops": 2, "resumes": True}], ids=str
+)
 def test_a_difficult_registry_gets_the_right_image(
     manners: dict[str, Any], tmp_path: Path, engine: EngineImage, digests: Digests
 ) -> None:
@@ -439,8 +505,7 @@ from contextlib import closing
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 from test_bake import *
-layers.LARGE_BYTES = 24 << 20
-tmp, to, address = Path(sys.argv[3]), sys.argv[4], sys.argv[5]
+tmp, to, address, layers.LARGE_BYTES = Path(sys.argv[3]), sys.argv[4], sys.argv[5], int(sys.argv[6])
 with closing(Digests(tmp / "cache")) as digests:
     layer = sealed(b"the engine's layer" * 100, "engine")
     engine = EngineImage({"architecture": "amd64", "os": "linux", "config": {}}, (layer,), tmp / "cache" / "blobs")
@@ -448,13 +513,14 @@ with closing(Digests(tmp / "cache")) as digests:
     if to == "layout":
         done = baked(tmp / "m", LayoutSink(tmp / "out", "m", tmp / "m"), engine, digests, jobs=1)
     else:
-        done = pushed(tmp / "m", address, engine, digests)
+        done = pushed(tmp / "m", address, engine, digests, uploads=tmp / "uploads")
     print(done.digest, done.poured_bytes)
 """
 
 
 def begin(tmp_path: Path, to: str, address: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-c", KILLED, str(ROOT), str(ROOT / "tests"), str(tmp_path), to, address]
+    words.append(str(layers.LARGE_BYTES))
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -485,6 +551,210 @@ def test_killed_at_twenty_points_it_goes_on_and_no_half_image_is_visible(
             assert again[1] == whole[1], f"killed at point {i}"
             if to == "layout":
                 assert len(whole_layout(tmp_path / "out")) == 8
+
+
+@pytest.mark.parametrize(("kills", "shards"), [(3, 2), pytest.param(20, 3, marks=pytest.mark.live)])
+def test_killed_while_it_sends_nothing_is_sent_twice(
+    kills: int, shards: int, tmp_path: Path, engine: EngineImage
+) -> None:
+    """Where the registry says how much of an upload came: beyond what was on the line at each kill."""
+    model = large_model(tmp_path / "m", shards)
+    total, chance = sum(p.stat().st_size for p in model.iterdir()), random.Random(kills)  # noqa: S311
+    with Difficult(resumes=True, rate_bytes=40e6) as registry:
+        for point in sorted(chance.randrange(total) for _ in range(kills)):
+            process = begin(tmp_path, "registry", registry.address)
+            while registry.came < point and process.poll() is None:
+                time.sleep(0.005)
+            process.kill()
+            process.communicate()
+            assert not registry.manifests
+        whole = begin(tmp_path, "registry", registry.address).communicate()[0].split()
+    assert whole[1] == f"sha256:{hashlib.sha256(registry.manifests['1']).hexdigest()}"
+    assert {d["digest"] for d in json.loads(registry.manifests["1"])["layers"]} <= registry.blobs.keys()
+    twice = registry.came - total
+    print(f"{kills} kills, {total} bytes, {twice} came beyond them")
+    assert twice < kills * ON_THE_LINE, registry.log
+    assert not list((tmp_path / "uploads").iterdir()), "what is whole is kept no longer"
+
+
+def test_what_was_whole_when_it_was_killed_is_not_sent_again(
+    tmp_path: Path, engine: EngineImage, digests: Digests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry had the blob, and the bake died before it noted that."""
+    model = large_model(tmp_path / "m")
+    with Difficult(resumes=True) as registry:
+        with monkeypatch.context() as patched:
+            patched.setattr(Upload, "end", lambda self: None)
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        sent = registry.came
+        with closing(Digests(tmp_path / "other")) as empty:
+            pushed(model, registry.address, engine, empty, uploads=tmp_path / "uploads")
+        assert registry.came - sent < 100_000
+    assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_an_upload_is_one_bakes_at_a_time_and_its_users_alone(tmp_path: Path) -> None:
+    with closing(Upload(tmp_path / "u", "a")) as mine:
+        mine.keep("http://r/there?_state=secret")
+        mine.keep("http://r/there")
+        with closing(Upload(tmp_path / "u", "a")) as others:
+            assert others.place == ""
+            others.keep("http://r/elsewhere")
+            others.end()
+    (kept,) = (tmp_path / "u").iterdir()
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == ("http://r/there", 0o600)
+    assert stat.S_IMODE((tmp_path / "u").stat().st_mode) == 0o700
+    with closing(Upload(tmp_path / "u", "a")) as again:
+        assert again.place == "http://r/there"
+        again.end()
+    assert not list((tmp_path / "u").iterdir())
+
+
+@pytest.mark.parametrize(("said", "have"), [("0-99", 100), ("bytes=0-99", 100), ("0-0", 0), ("", 0), ("5-9", 0)])
+def test_how_much_has_come(said: str, have: int) -> None:
+    assert come(said) == have
+
+
+def test_what_goes_on_with_another_files_bytes_is_refused_and_begun_anew(
+    tmp_path: Path, engine: EngineImage, digests: Digests
+) -> None:
+    """The registry's half is not this layer's: its digest tells, and the next try begins at the first byte."""
+    model = large_model(tmp_path / "m", shards=1)
+    with Difficult(resumes=True, drops=9) as registry:
+        with pytest.raises(HostError, match=r"disconnected|reset|Broken"):
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        registry.manners["drops"] = 0
+        half = next(iter(registry.uploads.values()))
+        half[0] ^= 1
+        with pytest.raises(HostError, match="did not keep") as caught:
+            pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+        assert caught.value.hint == "type it again: it goes on"
+        done = pushed(model, registry.address, engine, digests, uploads=tmp_path / "uploads")
+    assert f"sha256:{hashlib.sha256(registry.manifests['1']).hexdigest()}" == done.digest
+
+
+# --- engines of this machine ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real_engine(tmp_path: Path) -> EngineImage:
+    """An engine's image that engines can unpack."""
+    folder = tmp_path / "cache" / "blobs"
+    folder.mkdir(parents=True)
+    content = layer_with(tmp_path / "layer.tar", "entrypoint.sh").read_bytes()
+    layer = sealed(content, "engine")
+    (folder / layer.digest).write_bytes(content)
+    return EngineImage({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["x"]}}, (layer,), folder)
+
+
+NAMED = "weighbridge-test-bake:1"
+
+
+def to_docker(model: Path, engine: EngineImage, digests: Digests, cache: Path) -> Baked:
+    with closing(DockerSink(Host(), NAMED, cache)) as sink:
+        work = Work(ModelFolder(model, PLACE, "m", digests), engine, lambda lock: {BAKED: "test"}, 9, 2)
+        return bake(work, sink, digests, lambda _: None)
+
+
+@pytest.fixture
+def docker_host() -> Iterator[Host]:
+    host = Host()
+    before = set(waiting(host))
+    yield host
+    for image in host.client.images.list(filters={"label": f"{BAKED}=test"}):
+        host.remove_image(image)
+    assert set(waiting(host)) <= before
+
+
+def waiting(host: Host) -> list[str]:
+    """Weights without a name that some bake imported."""
+    found: list[str] = host.client.api.images(quiet=True, filters={"label": IMPORTED})
+    return found
+
+
+@pytest.mark.live
+def test_weights_of_a_killed_bake_serve_the_next_and_are_swept(
+    tmp_path: Path, real_engine: EngineImage, digests: Digests, docker_host: Host
+) -> None:
+    """Killed between the import and the image: the engine holds weights that no image names."""
+    model = large_model(tmp_path / "m")
+    killed = DockerSink(docker_host, NAMED, tmp_path / "shared")
+    if not killed.imports:
+        pytest.skip("this engine is given archives alone, which it takes whole or not at all")
+    (layer,) = killed.cut(ModelFolder(model, PLACE, "m", digests).files, 9)
+    pour = Pour(layer, model, digests, passed=lambda _: None, stop=threading.Event())
+    killed.put(pour)
+    assert pour.sealed
+    digests.keep_layer(pour.layer, pour.sealed)
+    assert len(waiting(docker_host)) == 1
+    other = large_model(tmp_path / "other", shards=1)
+    to_docker(other, real_engine, digests, tmp_path / "shared")
+    assert len(waiting(docker_host)) == 1, "the first bake is at work still, for all that others know"
+    killed.close()
+    done = to_docker(model, real_engine, digests, tmp_path / "shared")
+    assert done.written_bytes < layers.LARGE_BYTES
+    assert not waiting(docker_host)
+    found = docker_host.client.images.get(NAMED)
+    assert found.id == done.image_id
+    assert found.attrs["RootFS"]["Layers"][0] == f"sha256:{pour.sealed.digest}"
+
+
+@pytest.mark.live
+def test_a_kill_while_docker_takes_the_weights_leaves_nothing(
+    tmp_path: Path, real_engine: EngineImage, digests: Digests, docker_host: Host
+) -> None:
+    model, before = large_model(tmp_path / "m", shards=4), set(docker_host.client.api.images(quiet=True, all=True))
+    script = KILLED.split("with closing")[0] + DOCKER
+    words = [sys.executable, "-c", script, str(ROOT), str(ROOT / "tests"), str(tmp_path), "docker", "", "9999999"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "half\n"
+    process.kill()
+    process.communicate()
+    time.sleep(2)
+    assert {
+        i for i in docker_host.client.api.images(quiet=True, all=True) if i not in before and i in waiting(docker_host)
+    } == set()
+    done = to_docker(model, real_engine, digests, tmp_path / "shared")
+    assert docker_host.client.images.get(NAMED).id == done.image_id
+
+
+DOCKER = """
+with closing(Digests(tmp / "cache")) as digests:
+    sink = DockerSink(Host(), NAMED, tmp / "shared")
+    (layer,) = sink.cut(ModelFolder(tmp / "m", PLACE, "m", digests).files, 9)
+    seen = []
+    def passed(count):
+        seen.append(count)
+        if len(seen) == 9:
+            print("half", flush=True)
+            time.sleep(60)
+    sink.put(Pour(layer, tmp / "m", digests, passed=passed, stop=threading.Event()))
+"""
+
+
+@pytest.mark.live
+def test_podman_has_the_image_under_its_name_and_no_other(
+    tmp_path: Path, real_engine: EngineImage, digests: Digests
+) -> None:
+    if not shutil.which("podman"):
+        pytest.skip("no podman here")
+    model, names = large_model(tmp_path / "m", shards=1), [f"localhost/{NAMED}"]
+    try:
+        done = baked(model, PodmanSink("podman", NAMED), real_engine, digests)
+        ask = ["podman", "image", "inspect", f"localhost/{NAMED}"]
+        (found,) = json.loads(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
+        assert (found["Digest"], found["Id"]) == (done.digest, done.image_id.removeprefix("sha256:"))
+        assert found["RepoTags"] == [f"localhost/{NAMED}"]
+        assert not any("127.0.0.1" in name for name in found["RepoDigests"])
+        names.append(done.image_id.removeprefix("sha256:"))  # it loses its name to the next
+        newer = real_engine._replace(config={**real_engine.config, "config": {"Cmd": ["y"]}})
+        again = baked(model, PodmanSink("podman", NAMED), newer, digests)
+        assert again.written_bytes < 100_000
+        (found,) = json.loads(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
+        assert found["Digest"] == again.digest
+    finally:
+        subprocess.run(["podman", "rmi", "-f", *names], check=False, capture_output=True)
 
 
 @pytest.mark.live

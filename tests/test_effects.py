@@ -10,6 +10,7 @@ import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,15 @@ from weighbridge.effects import disk, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.base import mirror_lines
 from weighbridge.effects.chat import Target, local, wait_ready
-from weighbridge.effects.clean import clean
+from weighbridge.effects.clean import clean, remove_layouts
+from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.smoke import smoke
 from weighbridge.effects.target import target_of
 from weighbridge.effects.weights import check_model, check_weights, stored_bytes
 from weighbridge.effects.wheels import fetch_wheels, read_lock, target_flags
 from weighbridge.errors import BadFile, BadValue, HostError, NotReady, Unsupported
 from weighbridge.facts import Expectation, SmokeFacts
+from weighbridge.image import image_of
 from weighbridge.smoke import read_contract
 from weighbridge.types import File, SmokeReport
 
@@ -124,6 +127,21 @@ def test_cleaning_removes_what_was_written_and_nothing_beside_it(cache: bool, fo
     gone = {"build/ours", *(("cache/wheels", "cache/train") if cache else ())}
     assert set(found) == {str(tmp_path / name) for name in gone}
     assert tree(tmp_path) == {n: t for n, t in before.items() if not n.startswith(tuple(gone))}
+
+
+def test_cleaning_leaves_baked_images_where_they_are_unless_asked(folders: Folders, tmp_path: Path) -> None:
+    host: Any = NoImages()
+    for name, begun in (("baked", False), ("begun", True)):
+        with closing(LayoutSink(folders.build / name, "m", tmp_path)) as sink:
+            if not begun:
+                sink.commit(image_of([], {}, [], {}), [])
+    assert clean(host, folders, cache=False, dry_run=False) == [str(folders.build / "ours")]
+    assert (folders.build / "baked" / "index.json").is_file()
+    assert (folders.build / "begun" / "blobs").is_dir()
+    found = remove_layouts(folders, dry_run=True)
+    assert (folders.build / "baked" / "index.json").is_file()
+    assert remove_layouts(folders, dry_run=False) == found == [str(folders.build / n) for n in ("baked", "begun")]
+    assert not (folders.build / "baked").exists()
 
 
 def test_a_failure_leaves_the_old_folder_whole(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,19 @@ from fetch_bench import QUICK, SECRET, Bench, files_are_right, write
 from hub_stub import COMMIT, NEEDED, REPOSITORY, Handler, StubHub, sha256
 
 from weighbridge.catalog import Catalog
+from weighbridge.effects import git, store
 from weighbridge.effects.fetch import fetch
-from weighbridge.effects.hashing import Digests
+from weighbridge.effects.hashing import Digests, is_settled, sha256_of, stat_of
 from weighbridge.effects.oci.digests import Digests as BakeDigests
 from weighbridge.effects.store import Store
 from weighbridge.effects.verify import verify
+from weighbridge.effects.web import Again, Web
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import read_wish, stored_model
 from weighbridge.errors import BadFile, BadValue, HostError, UnknownName, Unsupported, WeighbridgeError
 from weighbridge.fetching import fetched_text
 from weighbridge.lock import LOCK_NAME, lock_text, read_lock
+from weighbridge.sources import without_users
 
 # --- each protocol ---------------------------------------------------------------------------------------
 
@@ -237,6 +242,32 @@ def test_the_demo_models_lock_is_true(tmp_path: Path) -> None:
         Catalog().model("weighbridge-demo.lock")
 
 
+@pytest.mark.parametrize(
+    ("mode", "shares", "copies"), [(0o644, False, "small"), (0o600, False, "all"), (0o600, True, "none")]
+)
+def test_the_disk_is_asked_for_what_a_folders_files_will_be_copied(
+    mode: int, shares: bool, copies: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link costs nothing; what is small, or closed to others, is copied, on one disk too."""
+    given = tmp_path / "given"
+    write(given, {n: bench.hub.files[n] for n in NEEDED})
+    for path in given.glob("*.safetensors"):
+        path.chmod(mode)
+    monkeypatch.setattr(store, "_LINKED_BYTES", 300_000)
+    monkeypatch.setattr(Store, "shares", lambda self, source: shares)
+    small = sum(len(bench.hub.files[n]) for n in NEEDED if not n.endswith(".safetensors"))
+    wanted = {"none": 0, "small": small, "all": sum(len(bench.hub.files[n]) for n in NEEDED)}[copies]
+    assert bench.fetch(source="dir", from_=str(given), dry_run=True).needed_bytes == wanted
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "free_bytes", lambda _: wanted)
+        if wanted:
+            with pytest.raises(HostError, match="MiB more"):
+                bench.fetch(source="dir", from_=str(given))
+            assert not bench.model().exists()
+    bench.fetch(source="dir", from_=str(given))
+    assert bench.fetch(source="dir", from_=str(given), dry_run=True).needed_bytes == 0, "all is here"
+
+
 # --- tokens ----------------------------------------------------------------------------------------------
 
 
@@ -343,6 +374,8 @@ def held(folder: Path, secret: str) -> list[Path]:
         ({"source": "git-lfs"}, BadValue, "without --from", "--from https"),
         ({"source": "git-lfs", "from_": "git@host:a/b"}, BadValue, "not an http", "git lfs pull"),
         ({"source": "git-lfs", "from_": "ext::sh -c id"}, BadValue, "not an http", "git lfs pull"),
+        ({"source": "git-lfs", "from_": "https://h:port/a/b"}, BadValue, "not an http", "git lfs pull"),
+        ({"endpoint": "https://h:port"}, BadValue, "not an http", "https://HOST"),
         ({"token_file": "/no/such"}, BadFile, "No such file", "--token-file"),
         ({"lock": "/etc"}, BadFile, "not a file", "--lock FILE"),
         ({"repo": None, "model": "weighbridge-demo", "source": "hf"}, Unsupported, "its repository at", "--repo"),
@@ -364,6 +397,37 @@ def test_a_token_is_not_sent_in_the_clear(bench: Bench, tmp_path: Path) -> None:
         bench.fetch(endpoint="http://mirror.example.com", token_file=str(tmp_path / "token"))
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"source": "git-lfs", "from_": f"https://ann:{SECRET}@git.example.com/a/b?token={SECRET}"},
+        {"source": "git-lfs", "from_": f"https://{SECRET}@git.example.com:port/a/b"},
+        {"endpoint": f"ftp://ann:{SECRET}@hub.example.com"},
+        {"endpoint": f"https://ann:{SECRET}@hub.example.com"},
+    ],
+    ids=lambda flags: next(iter(flags)),
+)
+def test_a_user_in_an_address_is_never_shown(flags: dict[str, Any], bench: Bench) -> None:
+    with pytest.raises(BadValue) as e:
+        bench.fetch(**flags)
+    assert SECRET not in f"{e.value}{e.value.message}{e.value.hint}"
+    assert "example.com" in e.value.message
+
+
+def test_a_user_in_the_address_of_a_file_is_never_shown(bench: Bench) -> None:
+    """Addresses of files come from a hub or an LFS server, which may sign them in any way."""
+    web = Web(patience=QUICK, say=bench.said.append)
+    web.pause(Again("answers 500"), 1, f"https://ann:{SECRET}@cdn.example.com:8443/x?sig={SECRET}")
+    assert bench.said == ["fetch: cdn.example.com:8443: answers 500; again in 0 s"]
+    assert without_users(f"fatal: 'https://ann:{SECRET}@h/a/b@v1'") == "fatal: 'https://h/a/b@v1'"
+
+
+def test_a_git_server_that_says_nothing_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "_SILENT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(HostError, match=r"too slow|timed out"):
+        bench.fetch(source="git-lfs", from_=f"http://127.0.0.1:{silent.getsockname()[1]}/a/b.git")
+
+
 # --- verify ----------------------------------------------------------------------------------------------
 
 
@@ -374,12 +438,57 @@ def check(bench: Bench, quick: bool = False, **flags: Any) -> Any:
 
 def test_verify_reads_once_and_remembers_until_a_file_changes(bench: Bench) -> None:
     bench.fetch()
+    settled(bench.model())
     first, again = check(bench), check(bench)
     assert first.ok
     assert first.read_bytes == first.size_bytes
     assert (again.ok, again.read_bytes) == (True, 0)
     (bench.folder / "digests.sqlite").write_bytes(b"no database")
     assert check(bench).read_bytes == first.size_bytes
+
+
+def settled(folder: Path) -> None:
+    """Files whose time stamps are old enough for any change to show."""
+    while not is_settled(max(p.stat().st_ctime_ns for p in folder.rglob("*")), time.time_ns()):
+        time.sleep(0.01)
+
+
+def test_a_digest_of_a_file_that_changed_just_now_is_not_kept(tmp_path: Path) -> None:
+    """Two changes within one tick of the clock have one time stamp: only the first is in what was hashed."""
+    path, digests = tmp_path / "a", Digests(tmp_path / "digests.sqlite")
+    path.write_bytes(b"x" * 100)
+    stamp = path.stat().st_ctime_ns
+    digests.remember(path, "0" * 64, stat_of(path), stamp + 1_000_000)
+    assert digests.known(path) is None
+    digests.remember(path, "0" * 64, stat_of(path), stamp + 60_000_000)
+    assert digests.known(path) == "0" * 64
+    assert not is_settled(5_000_000_000, 6_900_000_000), "a file system that keeps whole seconds"
+    assert is_settled(5_000_000_000, 7_100_000_000)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_short_read_is_not_the_end_of_a_file(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(os.urandom(1 << 20) * 33)
+    read, turns = os.preadv, iter(range(99))
+
+    def short(handle: int, buffers: Any, offset: int) -> int:
+        if next(turns) == at:
+            return read(handle, [memoryview(buffers[0])[:12288]], offset)
+        return read(handle, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", short)
+    heard: list[int] = []
+    assert sha256_of(path, heard.append) == sha256(path.read_bytes())
+    assert sum(heard) == path.stat().st_size
+    assert next(turns) > at
+
+
+def test_a_file_that_shrinks_while_it_is_read_has_no_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * (40 << 20))
+    with pytest.raises(OSError, match="of 41943040 bytes: it changes"):
+        sha256_of(path, lambda _: os.truncate(path, 16 << 20))
 
 
 def test_what_fetch_hashed_neither_verify_nor_bake_reads_again(bench: Bench) -> None:

@@ -70,7 +70,8 @@ def test_a_browser_that_is_no_package_is_not_asked_for(machine: Machine) -> None
     machine.put("shellcheck", "exit 0")
     assert machine.run("tools") == (0, [])
     machine.put("apt-cache", "exit 0")
-    assert machine.run("tools")[1][0] == "setup: installing chromium with apt-get"
+    lines = [line for line in machine.run("tools")[1] if "installing" in line]
+    assert lines == [f"setup: installing {name} with apt-get" for name in ("chromium", "docker-registry")]
 
 
 def test_fonts_are_installed_where_none_has_the_characters(machine: Machine) -> None:
@@ -85,10 +86,10 @@ def test_all_that_is_missing_is_said_and_nothing_is_done(machine: Machine) -> No
     code, lines = machine.run("python", "docker", "tools", WEIGHBRIDGE_NO_INSTALL="1", DOCKER_HOST="unix:///nowhere")
     assert code == 1
     assert [line.removeprefix("setup: missing: ").split(": ")[0] for line in lines[:-2]] == [
-        "python3 python3-venv", "mmdebstrap", "docker.io", "shellcheck", "chromium",
+        "python3 python3-venv", "mmdebstrap", "docker.io", "shellcheck", "chromium", "docker-registry",
     ]  # fmt: skip
     assert lines[-2:] == [
-        "error: 5 missing, and WEIGHBRIDGE_NO_INSTALL is set",
+        "error: 6 missing, and WEIGHBRIDGE_NO_INSTALL is set",
         "  install what is listed above, or unset WEIGHBRIDGE_NO_INSTALL",
     ]
     assert not any("installing" in line or "starting" in line for line in lines)
@@ -96,7 +97,7 @@ def test_all_that_is_missing_is_said_and_nothing_is_done(machine: Machine) -> No
 
 
 def test_nothing_is_missing(machine: Machine) -> None:
-    for name in ("python3", "mmdebstrap", "docker", "shellcheck", "chromium"):
+    for name in ("python3", "mmdebstrap", "docker", "shellcheck", "chromium", "docker-registry"):
         machine.put(name, "exit 0")
     assert machine.run("python", "docker", "tools", WEIGHBRIDGE_NO_INSTALL="1") == (0, [])
 

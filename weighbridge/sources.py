@@ -127,13 +127,22 @@ def check_endpoint(address: str) -> str:
     """The address of a hub, without its last slash; https where no scheme is given. Raises BadValue."""
     full = address if "://" in address else f"https://{address}"
     parts = urlsplit(full)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise BadValue(f"--endpoint {address}: not an http or https address", "write it as https://HOST")
+    if not is_web(full) or parts.query or parts.fragment:
+        raise BadValue(f"--endpoint {shown(full)}: not an http or https address", "write it as https://HOST")
     if parts.username or parts.password:
         raise BadValue(
             f"--endpoint names a user or password for {parts.hostname}", "put a token into a file: --token-file FILE"
         )
     return full.rstrip("/")
+
+
+def is_web(address: str) -> bool:
+    """Whether an address has http or https, a host, and a port that is a number, if it has one."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def origin(address: str) -> tuple[str, str, int]:
@@ -143,10 +152,19 @@ def origin(address: str) -> tuple[str, str, int]:
 
 
 def shown(address: str) -> str:
-    """An address for people: without user, password and query, which may hold signatures."""
+    """An address for people: without user, password and query, which may hold secrets."""
     parts = urlsplit(address)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    return f"{parts.scheme}://{host_of(address)}{parts.path}"
+
+
+def host_of(address: str) -> str:
+    """Host and port alone."""
+    return urlsplit(address).netloc.rpartition("@")[2]
+
+
+def without_users(text: str) -> str:
+    """What a program said, its addresses without users and passwords."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def hf_api(endpoint: str, repository: str, revision: str) -> str:

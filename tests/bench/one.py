@@ -10,17 +10,13 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
-from weighbridge.effects.docker import Host
 from weighbridge.effects.oci.bake import Work, bake, jobs_of
-from weighbridge.effects.oci.daemon import DockerSink
 from weighbridge.effects.oci.digests import Digests
-from weighbridge.effects.oci.engine import EngineImage, engine_image
+from weighbridge.effects.oci.engine import EngineImage
 from weighbridge.effects.oci.folder import ModelFolder
 from weighbridge.effects.oci.layout import LayoutSink
-from weighbridge.effects.oci.pull import PodmanSink
-from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.oci.sink import Sink
-from weighbridge.image import Sealed, sealed
+from weighbridge.image import BAKED, Sealed, sealed
 from weighbridge.reference import read_reference
 
 
@@ -28,6 +24,9 @@ def engine_of(image: str, entrypoint: str, cache: Path) -> EngineImage:
     """The image, and above it a layer with an entrypoint: another text is another image, as after a build."""
     memo = cache / "engine.json"
     if not memo.is_file():
+        from weighbridge.effects.docker import Host
+        from weighbridge.effects.oci.engine import engine_image
+
         host = Host()
         found = engine_image(host.client.images.get(image), host, cache, "/models/m", print)
         memo.write_text(json.dumps([found.config, [[s.digest, s.size_bytes] for s in found.layers]]))
@@ -45,22 +44,30 @@ def engine_of(image: str, entrypoint: str, cache: Path) -> EngineImage:
     return EngineImage(config, (*layers, top), cache / "blobs")
 
 
-def sink_of(to: str, place: str, model: Path, digests: Digests) -> Sink:
+def sink_of(to: str, place: str, model: Path, digests: Digests, cache: Path) -> Sink:
+    """With the libraries of this sink alone, as the verb does."""
     if to == "layout":
         return LayoutSink(Path(place), "bench", model)
     if to == "docker":
-        return DockerSink(Host(), place)
+        from weighbridge.effects.docker import Host
+        from weighbridge.effects.oci.daemon import DockerSink
+
+        return DockerSink(Host(), place, cache)
     if to == "podman":
+        from weighbridge.effects.oci.pull import PodmanSink
+
         return PodmanSink("podman", place)
-    return RegistrySink(read_reference(place), digests, {"DOCKER_CONFIG": "/nonexistent"})
+    from weighbridge.effects.oci.registry import RegistrySink
+
+    return RegistrySink(read_reference(place), digests, {"DOCKER_CONFIG": "/nonexistent"}, uploads=cache / "uploads")
 
 
 def main(to: str, model: str, place: str, cache: str, image: str, entrypoint: str) -> None:
     with closing(Digests(Path(cache))) as digests:
         engine = engine_of(image, entrypoint, Path(cache))
-        with closing(sink_of(to, place, Path(model), digests)) as sink:
+        with closing(sink_of(to, place, Path(model), digests, Path(cache))) as sink:
             files = ModelFolder(Path(model), "/models/m", "m", digests)
-            done = bake(Work(files, engine, lambda lock: {}, 20, jobs_of(None)), sink, digests, print)
+            done = bake(Work(files, engine, lambda lock: {BAKED: "bench"}, 20, jobs_of(None)), sink, digests, print)
     print(done.digest, done.poured_bytes, done.written_bytes, os.getpid())
 
 

@@ -2,31 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 GIB = 1024**3
 BEGIN, END = "<!-- table: made by make bench-bake -->", "<!-- end of the table -->"
 TITLES = {
     "floor": "dd, direct copy without a hash (the floor)",
     "sha256": "openssl sha256 alone",
-    "layout": "**bake to a layout**, nothing known (two hashes: file and layer)",
+    "layout": "**bake to a layout**, nothing known",
     "layout-known": "**bake to a layout**, files' sha256 known from fetch or verify",
     "layout-again": "**bake to a layout**, new entrypoint",
-    "xfs": "**bake to a layout** on XFS, blocks shared",
-    "registry": "**bake to a registry**",
+    "xfs": "**bake to a layout** on XFS, blocks shared, nothing known",
+    "registry": "**bake to a registry**, nothing known",
     "registry-again": "**bake to a registry**, new entrypoint",
-    "docker": "**bake to Docker**",
+    "docker": "**bake to Docker**, nothing known",
     "docker-again": "**bake to Docker**, new entrypoint",
-    "podman": "**bake to podman**",
+    "podman": "**bake to podman**, nothing known",
     "podman-again": "**bake to podman**, new entrypoint",
     "docker-build": "docker build (COPY)",
     "docker-build-push": "docker build (COPY) + push",
     "buildah-push": "buildah bud (COPY) + push",
     "olot": "olot",
 }
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Target(NamedTuple):
+    """What a route should cost. `of` takes the route's rows, and those of the route `beside` of the same rounds."""
+
+    route: str
+    words: str
+    limit: float
+    of: Callable[[Rows, Rows], float]
+    at_least: bool = False
+    beside: str = "floor"
+
+
+def _middle(figures: Iterable[float]) -> float:
+    return float(median(figures))
+
+
+def _ratio(rows: Rows, beside: Rows) -> float:
+    """Of wall times, paired by round."""
+    walls = {r["round"]: r["wall"] for r in beside}
+    return _middle(r["wall"] / walls[r["round"]] for r in rows if r["round"] in walls)
+
+
+def _gain(rows: Rows, beside: Rows) -> float:
+    return 1 / _ratio(rows, beside)
+
+
+def _cpu_a_gib(rows: Rows, _: Rows) -> float:
+    return _middle(r["cpu"] / r["gib"] for r in rows)
+
+
+def _wall(rows: Rows, _: Rows) -> float:
+    return _middle(r["wall"] for r in rows)
+
+
+def _own_times(rows: Rows, _: Rows) -> float:
+    return _middle(r["written"] / r["gib"] / GIB for r in rows)
+
+
+def _all_times(rows: Rows, _: Rows) -> float:
+    return _middle((r["written"] + r["daemon_written"]) / r["gib"] / GIB for r in rows)
+
+
+def _gib_written(rows: Rows, _: Rows) -> float:
+    return _middle((r["written"] + r["daemon_written"]) / GIB for r in rows)
+
+
+def _most_rss(rows: Rows, _: Rows) -> float:
+    return float(max(r["rss"] for r in rows)) / 2**20
+
+
+SINKS = ("layout", "registry", "docker", "podman")
+_GROWTH = 1.2
+_SMALL_GIB = 0.15  # the engine's layers, which lie elsewhere, and nothing of the weights
+TARGETS = (
+    Target("layout", "to a layout, nothing known: wall, x floor", 1.15, _ratio),
+    Target("layout-known", "to a layout, sha256 known: wall, x floor", 1.15, _ratio),
+    Target("layout-known", "to a layout, sha256 known: CPU s/GiB", 1.0, _cpu_a_gib),
+    Target("layout", "to a layout: written, x size", 1.01, _own_times),
+    Target("xfs", "to a layout, blocks shared: written, GiB", _SMALL_GIB, _gib_written),
+    Target("registry", "to a registry: written by the command, x size", 0.01, _own_times),
+    Target(
+        "registry", "to a registry: times as fast as docker build + push", 8, _gain, at_least=True,
+        beside="docker-build-push",
+    ),
+    Target("docker", "to Docker: times as fast as docker build", 1.8, _gain, at_least=True, beside="docker-build"),
+    Target("docker", "to Docker: written, x size", 1.15, _all_times),
+    *(Target(f"{to}-again", f"new entrypoint, {to}: wall s", 0.5, _wall)
+      for to in SINKS),
+    *(Target(f"{to}-again", f"new entrypoint, {to}: written, GiB", 0.01, _gib_written)
+      for to in SINKS),
+    *(Target(to, f"{to}: RSS MiB", 256, _most_rss) for to in SINKS),
+)  # fmt: skip
 _BAR, _ROW, _LEFT = 420, 20, 330
 
 
@@ -35,7 +109,7 @@ def write_page(found: dict[str, Any], page: Path, plot: Path) -> None:
     text = page.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
-    page.write_text(f"{head}{BEGIN}\n\n{table(found)}\n\n{END}{tail}", encoding="utf-8")
+    page.write_text(f"{head}{BEGIN}\n\n{table(found)}\n\n{targets(found)}\n\n{END}{tail}", encoding="utf-8")
     plot.write_text(svg(found), encoding="utf-8")
 
 
@@ -63,6 +137,43 @@ def table(found: dict[str, Any]) -> str:
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def targets(found: dict[str, Any]) -> str:
+    """Each target with what was measured at each size, and whether it is missed there."""
+    sizes = sorted({r["gib"] for r in found["rows"]})
+    by_route: dict[tuple[float, str], Rows] = {(g, t): rows for g, t, rows in groups(found) if rows}
+    lines, missed, asked = [], 0, 0
+    for target in TARGETS:
+        cells = [_reached(target, by_route.get((g, target.route)), by_route.get((g, target.beside))) for g in sizes]
+        if any(cells):
+            missed += sum("missed" in c for c in cells)
+            asked += sum(bool(c) for c in cells)
+            sign = ">=" if target.at_least else "<="
+            lines.append(f"| {target.words} | {sign} {target.limit:g} | {' | '.join(c or '-' for c in cells)} |")
+    head = f"| target | | {' | '.join(f'{g:g} GiB' for g in sizes)} |"
+    said = f"{missed} of {asked} targets are missed." if missed else f"All {asked} targets are met."
+    return "\n".join([said, "", head, "|" + "---|" * (2 + len(sizes)), *lines, *_growth(by_route, sizes)])
+
+
+def _growth(by_route: Mapping[tuple[float, str], Rows], sizes: Sequence[float]) -> list[str]:
+    """Whether a GiB costs the same in a large model as in a small one."""
+    if len(sizes) < 2:
+        return []
+    small, large = sizes[0], sizes[-1]
+    both = [t for t in SINKS if (small, t) in by_route and (large, t) in by_route]
+    found = {t: _cpu_a_gib(by_route[large, t], ()) / _cpu_a_gib(by_route[small, t], ()) for t in both}
+    words = [f"{t} {x:.2f}" if x <= _GROWTH else f"**{t} {x:.2f}, missed**" for t, x in found.items()]
+    return ["", f"CPU a GiB at {large:g} GiB beside that at {small:g} (at most {_GROWTH:g}): {', '.join(words)}."]
+
+
+def _reached(target: Target, rows: Rows | None, beside: Rows | None) -> str:
+    """A figure, in bold where it misses the target; empty where it was not measured."""
+    if not rows or (target.of in (_ratio, _gain) and not beside):
+        return ""
+    figure = target.of(rows, beside or ())
+    met = figure >= target.limit if target.at_least else figure <= target.limit
+    return f"{figure:.2f}" if met else f"**{figure:.2f}, missed**"
 
 
 def _loads(rows: Sequence[dict[str, Any]]) -> str:
@@ -103,4 +214,4 @@ def svg(found: dict[str, Any]) -> str:
 
 
 def _cpu(rows: Sequence[dict[str, Any]], gib: float) -> tuple[float, float]:
-    return median(r["cpu"] for r in rows) / gib, median(r["daemon_cpu"] for r in rows) / gib
+    return _middle(r["cpu"] for r in rows) / gib, median(r["daemon_cpu"] for r in rows) / gib

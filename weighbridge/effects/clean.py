@@ -34,9 +34,31 @@ def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[s
 
 def our_folders(folders: Folders, *, cache: bool) -> list[Path]:
     """The folders that were written whole by us: `build` and the cache may be anybody's."""
-    places = sorted(mark.parent for mark in folders.build.glob(f"*/{MARKER}") if not mark.parent.is_symlink())
+    places = [place for place in _marked(folders) if not _is_layout(place)]
     cached = [folders.cache / name for name in _CACHED] if cache else []
     return [*places, *(p for p in cached if p.is_dir() and not p.is_symlink())]
+
+
+def our_layouts(folders: Folders) -> list[Path]:
+    """Baked images beneath `build`: hours of work, and perhaps the only copy of them."""
+    return [place for place in _marked(folders) if _is_layout(place)]
+
+
+def remove_layouts(folders: Folders, *, dry_run: bool) -> list[str]:
+    """What was removed of them, or would be."""
+    places = our_layouts(folders)
+    for place in [] if dry_run else places:
+        _remove_folder(place)
+    return [str(place) for place in places]
+
+
+def _marked(folders: Folders) -> list[Path]:
+    return sorted(mark.parent for mark in folders.build.glob(f"*/{MARKER}") if not mark.parent.is_symlink())
+
+
+def _is_layout(place: Path) -> bool:
+    """Also one that a bake has only begun."""
+    return (place / "blobs" / "sha256").is_dir()
 
 
 def _remove_folder(place: Path) -> None:

@@ -114,7 +114,7 @@ class Host:
     def images(self) -> list[Image]:
         """What was built here."""
         with engine_trouble("the Docker engine does not list its images"):
-            names = (f"{LABEL}.recipe", f"{LABEL}.baked")
+            names = (f"{LABEL}.recipe", f"{LABEL}.baked", f"{LABEL}.imported")
             return [i for name in names for i in self.client.images.list(filters={"label": name})]
 
     def bases(self) -> list[Image]:

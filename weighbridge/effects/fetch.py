@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weighbridge.effects.disk import write_file
 from weighbridge.effects.download import Job, Meter, bring_all
-from weighbridge.effects.hashing import Digests, stat_of
+from weighbridge.effects.hashing import Digests, is_settled, stat_of
 from weighbridge.effects.hubs import FolderHub
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import Wish
@@ -18,6 +18,7 @@ from weighbridge.fetching import Fetched, progress_line, size_text
 from weighbridge.lock import Lock, LockedFile, lock_text
 from weighbridge.sources import Listing, RemoteFile, card_licence, checked, licence_file
 
+_SETTLES_SECONDS = 0.2  # at most, for time stamps to be old enough
 _SPARE_BYTES = 16 << 20  # names, the lock, what a file system keeps for itself
 
 Say = Callable[[str], None]
@@ -47,11 +48,16 @@ def fetch(wish: Wish, say: Say, *, dry_run: bool = False, digests: Digests | Non
 
 
 def _remember(wish: Wish, lock: Lock, digests: Digests | None) -> None:
+    """What came was hashed on its way; a clock's tick later every change of it would show."""
     if digests is None:
         return
-    for file in lock.files:
-        path = wish.store.root / wish.name / file.path
-        digests.remember(path, file.sha256, stat_of(path))
+    paths = {wish.store.root / wish.name / f.path: f.sha256 for f in lock.files}
+    changed, until = max(max(stat_of(p)[3:]) for p in paths), time.monotonic() + _SETTLES_SECONDS
+    while not is_settled(changed, time.time_ns()) and time.monotonic() < until:
+        time.sleep(0.01)
+    for path, sha256 in paths.items():
+        stat = stat_of(path)
+        digests.remember(path, sha256, stat, time.time_ns())
 
 
 def _listed(lock: Lock) -> Listing:
@@ -61,8 +67,8 @@ def _listed(lock: Lock) -> Listing:
 
 def _needed(wish: Wish, listing: Listing) -> int:
     """Bytes that the store will grow by: what is not here, without what a broken transfer left or can be linked."""
-    if isinstance(wish.hub, FolderHub) and _same_disk(wish.hub.folder, wish.store.root):
-        return 0
+    if isinstance(wish.hub, FolderHub):
+        return _copied(wish, wish.hub.folder, listing)
     here = {f.sha256 for f in listing.files if f.sha256 and wish.store.has(f.sha256, f.size_bytes)}
     missing = {f.key or f.path: f for f in listing.files if f.sha256 not in here or f.sha256 is None}
     parts = [wish.store.part(f.key) for f in missing.values() if f.key]
@@ -70,9 +76,19 @@ def _needed(wish: Wish, listing: Listing) -> int:
     return max(0, sum(f.size_bytes for f in missing.values()) - kept)
 
 
-def _same_disk(folder: Path, root: Path) -> bool:
-    there = next(p for p in (root, *root.parents) if p.exists())
-    return folder.exists() and folder.stat().st_dev == there.stat().st_dev
+def _copied(wish: Wish, folder: Path, listing: Listing) -> int:
+    """Bytes of a folder's files that can neither share blocks with it nor be linked, and are not here.
+
+    What is not hashed yet is taken for what the store's own lock of this model says of its name and size.
+    """
+    own = wish.store.lock_of(wish.name)
+    before = {(f.path, f.size_bytes): f.sha256 for f in own.files} if own else {}
+    named = {f: f.sha256 or before.get((f.path, f.size_bytes)) for f in listing.files}
+    missing = [folder / f.path for f, sha256 in named.items() if not (sha256 and wish.store.has(sha256, f.size_bytes))]
+    there = [p for p in missing if p.is_file() and p.stat().st_size]
+    if not there or wish.store.shares(max(there, key=lambda p: p.stat().st_size)):
+        return 0
+    return sum(wish.store.cost_of(p) for p in there)
 
 
 def _check_disk(wish: Wish, needed: int) -> None:

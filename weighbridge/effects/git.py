@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from weighbridge.errors import BadValue, HostError
-from weighbridge.sources import shown
+from weighbridge.sources import is_web, shown, without_users
 
 _SMALL_BYTES = 64 << 20  # a file in git itself; weights are in LFS
+_SILENT_SECONDS = 60  # under 1000 bytes a second for so long is a failure; git's own variables change both
 
 
 @dataclass
@@ -30,9 +31,10 @@ class GitTree:
     secret: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not re.match(r"https?://[^@/]+/", self.address):
+        if not re.match(r"https?://[^@/]+/", self.address) or not is_web(self.address):
             hint = "clone it yourself, run git lfs pull in it, then: --from FOLDER"
-            raise BadValue(f"--from {self.address}: not an http or https address without a user", hint)
+            name = shown(self.address) if "://" in self.address else self.address
+            raise BadValue(f"--from {name}: not an http or https address without a user", hint)
         self._folder = tempfile.mkdtemp(prefix="weighbridge-git-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -42,11 +44,10 @@ class GitTree:
         self._git("init", "--bare", "--quiet", ".")
         wanted = self.revision or "HEAD"
         done = self._run("fetch", "--quiet", "--depth=1", "--no-tags", self.address, wanted)
-        if done.returncode:  # a server without shallow fetches
+        if done.returncode and b"shallow" in done.stderr:  # a server without shallow fetches
             done = self._run("fetch", "--quiet", "--no-tags", self.address, wanted)
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git said nothing"]
-            raise HostError(f"{shown(self.address)}: {said[-1][:200]}", "check --from and --revision")
+            raise HostError(f"{shown(self.address)}: {_last_words(done.stderr)}", "check --from and --revision")
         return self._git("rev-parse", "FETCH_HEAD").decode().strip()
 
     def names(self) -> dict[str, str]:
@@ -72,7 +73,7 @@ class GitTree:
     def _git(self, *words: str) -> bytes:
         done = self._run(*words)
         if done.returncode:
-            raise HostError(f"git {words[0]}: {done.stderr.decode('utf-8', 'replace').strip()[-200:]}", "git --version")
+            raise HostError(f"git {words[0]}: {_last_words(done.stderr)}", "git --version")
         return done.stdout
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -84,10 +85,17 @@ class GitTree:
             raise HostError("git is not installed", "apt-get install git") from None
 
     def _environment(self) -> dict[str, str]:
-        """No question at a terminal; no redirect to another host once a secret is sent."""
+        """No question at a terminal; no redirect to another host once a secret is sent; no wait for a silent server."""
         settings = {"http.followRedirects": "false" if self.secret else "initial", "core.hooksPath": "/dev/null"}
         if self.secret:
             settings[f"http.{self.address}.extraHeader"] = f"Authorization: {self.secret}"
         numbered = {f"GIT_CONFIG_KEY_{n}": k for n, k in enumerate(settings)}
         numbered |= {f"GIT_CONFIG_VALUE_{n}": v for n, v in enumerate(settings.values())}
-        return {**os.environ, **numbered, "GIT_CONFIG_COUNT": str(len(settings)), "GIT_TERMINAL_PROMPT": "0"}
+        numbered |= {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_TERMINAL_PROMPT": "0"}
+        patience = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": str(_SILENT_SECONDS)}
+        return {**patience, **os.environ, **numbered}
+
+
+def _last_words(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").strip().splitlines() or ["git said nothing"]
+    return without_users(lines[-1])[:200]

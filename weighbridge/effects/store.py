@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from weighbridge.effects.clone import clone_range, shares_blocks
 from weighbridge.effects.disk import write_file
+from weighbridge.effects.locks import BROKEN_LOCK
 from weighbridge.errors import BadFile, BadValue, HostError
 from weighbridge.lock import LOCK_NAME, Lock, LockedFile, lock_json, read_lock
 
 SYSTEM = Path("/var/lib/weighbridge/models")
-_FICLONE = 0x40049409  # linux/fs.h
 _LINKED_BYTES = 64 << 20
-_ASIDE_LOCK = f".{LOCK_NAME}"  # the lock of a folder that a check found broken
 
 
 def places(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -72,8 +72,7 @@ class Store:
 
     def free_bytes(self) -> int:
         """What this user may still write on the store's disk."""
-        there = next(p for p in (self.root, *self.root.parents) if p.exists())
-        disk = os.statvfs(there)
+        disk = os.statvfs(self._there())
         return disk.f_bavail * disk.f_frsize
 
     @contextmanager
@@ -120,6 +119,19 @@ class Store:
                 aside.unlink(missing_ok=True)
         return how
 
+    def cost_of(self, source: Path) -> int:
+        """Bytes that the disk must have for taking this file, when blocks cannot be shared."""
+        found, root = source.stat(), self._there()
+        return 0 if found.st_dev == root.stat().st_dev and _may_link(found) else found.st_size
+
+    def shares(self, source: Path) -> bool:
+        """Whether the store's disk can share the blocks of this file."""
+        return shares_blocks(source, self._there())
+
+    def _there(self) -> Path:
+        """The store, or where it will be made."""
+        return next(p for p in (self.root, *self.root.parents) if p.exists())
+
     def quarantine(self, path: Path, name: str, found: str) -> Path:
         """A file whose content is not what it should be, moved out of everybody's way."""
         self.quarantined.mkdir(parents=True, exist_ok=True)
@@ -129,7 +141,7 @@ class Store:
 
     def lock_of(self, name: str) -> Lock | None:
         """The lock in a model's folder, also of one that a check found broken; None when there is none."""
-        for path in (self.root / name / LOCK_NAME, self.root / name / _ASIDE_LOCK):
+        for path in (self.root / name / LOCK_NAME, self.root / name / BROKEN_LOCK):
             with suppress(OSError, UnicodeDecodeError, BadFile):
                 return read_lock(path.read_text(encoding="utf-8"), path)
         return None
@@ -179,7 +191,7 @@ class Store:
             if self.blob(file.sha256).samefile(target):
                 self.blob(file.sha256).unlink()
         with suppress(FileNotFoundError):
-            (folder / LOCK_NAME).replace(folder / _ASIDE_LOCK)
+            (folder / LOCK_NAME).replace(folder / BROKEN_LOCK)
         return target
 
     def sweep(self) -> None:
@@ -212,17 +224,20 @@ def _place(source: Path, target: Path) -> str:
     """A file's content at another name, in the cheapest safe way."""
     source = source.resolve()  # a link to a link would lead out of the store
     with source.open("rb") as old, target.open("xb") as new, suppress(OSError):
-        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-        return "reflink"
+        if clone_range(old.fileno(), 0, 0, new.fileno(), 0):
+            return "reflink"
     target.unlink()
-    stat = source.stat()
-    # A link shares its bytes with a file that somebody may edit in place: only where a copy would cost something.
-    if stat.st_mode & 0o004 and stat.st_size >= _LINKED_BYTES:
+    if _may_link(source.stat()):
         with suppress(OSError):
             os.link(source, target)
             return "link"
     _copy(source, target)
     return "copy"
+
+
+def _may_link(stat: os.stat_result) -> bool:
+    """A link shares its bytes with a file that somebody may edit in place: only where a copy would cost something."""
+    return bool(stat.st_mode & 0o004) and stat.st_size >= _LINKED_BYTES
 
 
 def _copy(source: Path, target: Path) -> None:

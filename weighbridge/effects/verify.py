@@ -89,7 +89,9 @@ def _moved(folder: Path, lock: Lock | None, problem: Problem) -> str | None:
     """
     file = next((f for f in lock.files if f.path == problem.path), None) if lock else None
     store = Store(folder.parent)
-    if file is None or store.lock_of(folder.name) != lock or not store.blobs.is_dir() or not os.access(folder, os.W_OK):
+    own = store.lock_of(folder.name)
+    same = lock is not None and own is not None and own.digest == lock.digest
+    if file is None or not same or not store.blobs.is_dir() or not os.access(folder, os.W_OK):
         return None
     with suppress(OSError):
         return str(store.break_up(folder, file, problem.found or ""))

@@ -86,7 +86,7 @@ class Web:
             raise HostError(f"{shown(address)}: {failure}, {many(failures, 'time')}", hint) from None
         if wait > self.patience.longest_pause_seconds:
             raise HostError(f"{shown(address)}: {failure}, asks to wait {wait:.0f} s", "try again after that") from None
-        self.say(f"fetch: {urlsplit(address).netloc}: {failure}; again in {wait:.0f} s")
+        self.say(f"fetch: {urlsplit(address).netloc.rpartition('@')[2]}: {failure}; again in {wait:.0f} s")
         return wait
 
     def _json(self, address: str, body: Any, headers: Mapping[str, str]) -> Any:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.git import GitTree
 from weighbridge.effects.hubs import FolderHub, GitServer, HfHub, Hub, ModelScopeHub, basic
+from weighbridge.effects.locks import lock_of, read_lock_file
 from weighbridge.effects.store import Store, model_folder, store_folder
 from weighbridge.effects.web import Patience, Web
 from weighbridge.errors import BadFile, BadValue, UnknownName, Unsupported, unknown
 from weighbridge.facts import Model
-from weighbridge.lock import LOCK_NAME, Lock, read_lock
+from weighbridge.lock import Lock
 from weighbridge.order import read_count
 from weighbridge.plan import slug
-from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, origin
+from weighbridge.sources import Source, check_endpoint, check_repository, check_revision, host_of, is_web, origin
 from weighbridge.types import Order
 from weighbridge.words import many
 
@@ -122,14 +122,6 @@ def _lock(
     return (mine if same else None), named
 
 
-def read_lock_file(path: Path) -> Lock:
-    """A lock by its file. Raises BadFile."""
-    try:
-        return read_lock(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as e:
-        raise BadFile(f"{path}: {getattr(e, 'strerror', None) or 'not text'}", "name a lock: --lock FILE") from None
-
-
 def _revision(flags: Mapping[str, Any], source: Source, lock: Lock | None, source_id: str) -> str | None:
     """--revision, which a lock of the same source must agree with; else that lock's own; else the source's usual."""
     asked = check_revision(flags["revision"]) if flags.get("revision") else None
@@ -196,15 +188,13 @@ def _web(
     flags: Mapping[str, Any], environment: Mapping[str, str], source: Source, address: str | None, patience: Patience
 ) -> Web:
     """A client with the token that is for this address, if there is one."""
-    if address is None or "://" not in address:
+    if address is None or not is_web(address):  # a git address that is none is refused where it is used
         return Web(patience=patience)
     here, token = origin(address), None
     if flags.get("token_file"):
         token = _read_token(Path(flags["token_file"]))
         if here[0] == "http" and here[1] not in ("127.0.0.1", "::1", "localhost"):
-            raise BadValue(
-                f"--token-file: {urlsplit(address).netloc} is not asked over https", "write it as https://HOST"
-            )
+            raise BadValue(f"--token-file: {host_of(address)} is not asked over https", "write it as https://HOST")
     elif source.endpoint and here == origin(source.endpoint):
         token = next((environment[n] for n in source.token_variables if environment.get(n)), None)
         token = _sound(token or _saved_token(source) or "", "the environment's token") or None
@@ -240,8 +230,9 @@ def _sound(token: str, where: str) -> str:
 
 
 def stored_model(
-    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog
-) -> tuple[str, Path, Lock | None]:
+    flags: Mapping[str, Any], environment: Mapping[str, str], catalog: Catalog,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[str, Path, Lock | None]:  # fmt: skip
     """A model that should be here: its name, its folder and its lock. Raises Refused."""
     folder = Path(flags["weights"]).absolute() if flags.get("weights") else None
     try:
@@ -252,7 +243,4 @@ def stored_model(
         model = None
     name = model.id if model else flags.get("model") or (folder.name if folder else "")
     folder = folder or (catalog.model_folder(model) if model else None) or model_folder(environment, slug(name))
-    known = catalog.model_lock(name)
-    files = [Path(flags["lock"])] if flags.get("lock") else [folder / LOCK_NAME, folder / f".{LOCK_NAME}", known]
-    found = next((f for f in files if f and (flags.get("lock") or f.is_file())), None)
-    return name, folder, read_lock_file(found) if found else None
+    return name, folder, lock_of(folder, name, catalog, flags.get("lock"), say)

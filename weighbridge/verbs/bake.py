@@ -15,6 +15,7 @@ BAKE: Flags = {
     "max_layer_gib": ("9", "largest layer, GiB; many registries refuse more than 10 (default 9)"),
     "jobs": (None, "layers at a time (default: one a core, at most 4)"),
     "insecure": (False, "plain http, or a certificate that nobody signed, for a registry that is not this machine"),
+    "lock": (None, "the lock to keep to (default: models/<id>.lock.yaml, else the folder's own, else a new one)"),
     "digest_first": (False, "hash each layer before it is sent, for a registry that takes no stream"),
 }
 

@@ -174,11 +174,27 @@ def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **val
     )
 
 
-@verb({"cache": (False, "also the downloaded wheels, the base images and unused cache volumes")}, DRY, JSON)
-def clean(cache: bool, dry_run: bool, json: bool) -> None:
-    """Remove built images and rendered folders. Appliances that run are not touched."""
+@verb(
+    {
+        "cache": (
+            False,
+            "also the downloaded wheels, the base images, unused cache volumes, and what bakes keep of engines",
+        ),
+        "layouts": (False, "also the images that bake --to layout wrote beneath build/"),
+    },
+    DRY,
+    JSON,
+)
+def clean(cache: bool, layouts: bool, dry_run: bool, json: bool) -> None:
+    """Remove built images and rendered folders. Appliances that run, and baked layouts, are not touched."""
     from weighbridge.effects.clean import clean as sweep
+    from weighbridge.effects.clean import our_layouts, remove_layouts
     from weighbridge.effects.docker import Host
 
-    gone = sweep(Host(), asked({}).folders, cache=cache, dry_run=dry_run)
+    folders = asked({}).folders
+    gone = sweep(Host(), folders, cache=cache, dry_run=dry_run)
+    if layouts:
+        gone += remove_layouts(folders, dry_run=dry_run)
+    for place in [] if layouts else our_layouts(folders):
+        say(f"kept: {place}, a baked image; clean --layouts removes it")
     show({"removed": [] if dry_run else gone, "found": gone}, lambda: "\n".join(gone) or "nothing to remove", json)

@@ -59,7 +59,7 @@ def verify(json: bool, quick: bool, no_cache: bool, **values: Any) -> int:
     from weighbridge.fetching import checked_text
 
     it = asked(values)
-    model, folder, lock = stored_model(values, os.environ, it.catalog)
+    model, folder, lock = stored_model(values, os.environ, it.catalog, say)
     cache = it.folders.cache / DIGESTS
     found = check(Path(folder), model, lock, Digests(cache, read=not no_cache), say, quick=quick)
     show(found, lambda: checked_text(found), json)

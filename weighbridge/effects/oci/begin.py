@@ -9,20 +9,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from docker.errors import ImageNotFound
-
 from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance
 from weighbridge.effects.appliance import Folders, Say, ended_like_interrupted
 from weighbridge.effects.docker import Host, engine_trouble
+from weighbridge.effects.locks import lock_of
 from weighbridge.effects.oci.bake import Baked, Work, bake, cache_of, jobs_of
-from weighbridge.effects.oci.daemon import DockerSink
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.engine import engine_image
 from weighbridge.effects.oci.folder import ModelFolder, listed
-from weighbridge.effects.oci.layout import LayoutSink, shares_blocks
-from weighbridge.effects.oci.pull import PodmanSink
-from weighbridge.effects.oci.registry import RegistrySink
+from weighbridge.effects.oci.layout import LayoutSink, can_share
 from weighbridge.effects.oci.sink import Sink
 from weighbridge.errors import BadValue, HostError, UnknownName, unknown
 from weighbridge.facts import Value
@@ -47,6 +43,7 @@ class Wanted(Value, frozen=True, kw_only=True):
     jobs: int | None
     insecure: bool
     digest_first: bool
+    lock: str | None = None
 
 
 def read_wanted(values: Mapping[str, Any], plan: Plan) -> Wanted:
@@ -65,7 +62,7 @@ def read_wanted(values: Mapping[str, Any], plan: Plan) -> Wanted:
         to=to, output=Path(values["output"] or Path("build") / f"{name}-baked").absolute(),
         reference=read_reference(ref) if ref else None, most_gib=_number("--max-layer-gib", values["max_layer_gib"]),
         jobs=int(_number("--jobs", values["jobs"])) if values["jobs"] else None,
-        insecure=values["insecure"], digest_first=values["digest_first"],
+        insecure=values["insecure"], digest_first=values["digest_first"], lock=values["lock"],
     )  # fmt: skip
 
 
@@ -82,8 +79,9 @@ def _number(flag: str, text: str) -> float:
 def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted: Wanted, say: Say) -> Baked:
     """Build what is missing, then bake. Raises WeighbridgeError."""
     host, cache = Host(), cache_of(folders.cache)
+    lock = lock_of(weights, plan.model, catalog, wanted.lock, say)
     with closing(Digests(folders.cache)) as digests, ended_like_interrupted():
-        model = ModelFolder(weights, plan.model_path, plan.model, digests)
+        model = ModelFolder(weights, plan.model_path, plan.model, digests, lock)
         cut(model.files, wanted.most_gib)  # a file that no layer holds is refused before anything is built
         built = appliance.build(plan, catalog, host, folders, say)
         image = host.find(built.digest)
@@ -91,7 +89,7 @@ def start(plan: Plan, catalog: Catalog, folders: Folders, weights: Path, wanted:
             raise HostError(f"{built.tag} was built and is not there", "invoke build")
         engine = engine_image(image, host, cache, plan.model_path, say)
         licence = _licence(plan, catalog)
-        with closing(_sink(plan, built.digest, wanted, weights, host, digests)) as sink:
+        with closing(_sink(baked_tag(plan, built.digest), plan, wanted, weights, host, digests, cache)) as sink:
             work = Work(
                 model, engine, lambda lock: marks(plan, lock, built.digest, licence), wanted.most_gib,
                 jobs_of(wanted.jobs),
@@ -106,16 +104,25 @@ def _licence(plan: Plan, catalog: Catalog) -> str | None:
         return None
 
 
-def _sink(plan: Plan, digest: str, wanted: Wanted, weights: Path, host: Host, digests: Digests) -> Sink:
-    tag = baked_tag(plan, digest)
+def _sink(
+    tag: str, plan: Plan, wanted: Wanted, weights: Path, host: Host, digests: Digests, cache: Path
+) -> Sink:  # fmt: skip
+    """Each sink's library is loaded for that sink alone: they are half of the time of a bake with nothing to move."""
     if wanted.to == "docker":
-        return DockerSink(host, tag)
+        from weighbridge.effects.oci.daemon import DockerSink
+
+        return DockerSink(host, tag, cache)
     if wanted.to == "podman":
+        from weighbridge.effects.oci.pull import PodmanSink
+
         return PodmanSink(_PODMAN, tag)
     if wanted.reference:
+        from weighbridge.effects.oci.registry import RegistrySink
+
         return RegistrySink(
-            wanted.reference, digests, os.environ, insecure=wanted.insecure, digest_first=wanted.digest_first
-        )
+            wanted.reference, digests, os.environ, insecure=wanted.insecure, digest_first=wanted.digest_first,
+            uploads=cache / "uploads",
+        )  # fmt: skip
     return LayoutSink(wanted.output, f"{slug(plan.profile)}-{slug(plan.model)}", weights)
 
 
@@ -132,17 +139,18 @@ class Costs(Value, frozen=True, kw_only=True):
 
 def costs(plan: Plan, catalog: Catalog, weights: Path, wanted: Wanted) -> Costs:
     """What each sink would cost, with nothing touched. Raises what the bake itself would refuse."""
-    files, has_lock = listed(weights, plan.model_path)
+    lock = lock_of(weights, plan.model, catalog, wanted.lock)
+    files = listed(weights, plan.model_path, lock)
     layers = cut(files, wanted.most_gib)
     size, engine = sum(f.size_bytes for f in files), _engine_bytes(plan, catalog)
     kinds: Sequence[str] = [wanted.to] if wanted.to else SINKS
     rows = []
     for kind in kinds:
         place = _place(kind, wanted)
-        shares = kind == "layout" and place is not None and shares_blocks(weights, place)
+        shares = kind == "layout" and place is not None and can_share(weights, place)
         free = shutil.disk_usage(place).free if place else None
         rows.append(forecast(kind, size, engine, free_bytes=free, shares=shares))
-    return Costs(layers=len(layers) + 1, lock=has_lock, sinks=tuple(rows))
+    return Costs(layers=len(layers) + 1, lock=lock is not None, sinks=tuple(rows))
 
 
 def _engine_bytes(plan: Plan, catalog: Catalog) -> int:
@@ -163,12 +171,16 @@ def _place(kind: str, wanted: Wanted) -> Path | None:
             root = Path(str(Host().client.info().get("DockerRootDir")))
             return root if root.is_dir() else None
     if kind == "podman" and shutil.which(_PODMAN):
+        from weighbridge.effects.oci.pull import PodmanSink
+
         return PodmanSink(_PODMAN, "").store()
     return None
 
 
 def weights_label(tag: str, plan: Plan) -> str:
     """The digest of the weights in a baked image, which must be here. Raises HostError."""
+    from docker.errors import ImageNotFound
+
     host = Host()
     with engine_trouble("the Docker engine does not list its images"):
         try:

@@ -7,6 +7,7 @@ layers that it has need not be in the archive. An engine on the containerd store
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -24,40 +25,52 @@ from weighbridge.effects.oci.blocks import Stopped
 from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.sink import Source, small
 from weighbridge.errors import HostError
-from weighbridge.image import Image, Sealed, archive_manifest, index_entry, index_json
+from weighbridge.image import BAKED, Image, Sealed, archive_manifest, index_entry, index_json
 from weighbridge.layers import Inside, Layer, cut, is_large, one_layer
 from weighbridge.memory import GIB
+from weighbridge.runspec import LABEL
 
+IMPORTED = f"{LABEL}.imported"  # on weights that wait, without a name, for the image that holds them
 _CONTAINERD = "io.containerd.snapshotter.v1"
 _BLOB = "blobs/sha256/"
 
 
 class DockerSink:
-    """Gives the engine an image called `tag`."""
+    """Gives the engine an image called `tag`. `shared` is a folder of all bakes of this user.
+
+    Weights that were imported when a bake was killed serve the next bake of them; any bake that is alone sweeps them.
+    """
 
     kind = "docker"
 
-    def __init__(self, host: Host, tag: str) -> None:
+    def __init__(self, host: Host, tag: str, shared: Path) -> None:
         self.host, self.tag, self.written = host, tag, 0
         self.api: Any = host.client.api  # its stubs leave some calls untyped
         with engine_trouble("the Docker engine does not say how it stores images"):
             self.info = host.client.info()
         self.imports = _CONTAINERD not in json.dumps(self.info.get("DriverStatus"))
         self.stop = threading.Event()
-        self._chains = set(self._known_chains())
+        shared.mkdir(parents=True, exist_ok=True)
+        self._others = (shared / "docker.lock").open("a")
+        fcntl.flock(self._others, fcntl.LOCK_SH)
+        with engine_trouble("the Docker engine does not list its images"):
+            self._left = self._marked(IMPORTED)
+            self._chains = set(self._known_chains())
         self._imported: list[str] = []
 
     def _known_chains(self) -> Iterator[tuple[str, ...]]:
-        """Every run of lowest layers that some image here has."""
-        with engine_trouble("the Docker engine does not list its images"):
-            images = self.api.images(all=True, quiet=True)
-        for image in images:
+        """Every run of lowest layers that an image with weights at its bottom has here."""
+        for image in {*self._left, *self._marked(BAKED)}:
             try:
                 layers = self.api.inspect_image(image)["RootFS"].get("Layers") or []
             except docker.errors.APIError:  # removed meanwhile
                 continue
             names = tuple(d.removeprefix("sha256:") for d in layers)
             yield from (names[:n] for n in range(1, len(names) + 1))
+
+    def _marked(self, mark: str, **filters: bool) -> list[str]:
+        found: list[str] = self.api.images(quiet=True, filters={"label": mark, **filters})
+        return found
 
     def cut(self, files: Sequence[Inside], most_gib: float) -> tuple[Layer, ...]:
         return one_layer(files) if self.imports else cut(files, most_gib)
@@ -81,7 +94,7 @@ class DockerSink:
             pour.drain()
             return
         with engine_trouble("the Docker engine did not take the weights"), closing(_pieces(pour)) as data:
-            answer: Any = self.api.import_image_from_data(data=data)
+            answer: Any = self.api.import_image_from_data(data=data, changes=[f"LABEL {IMPORTED}=1"])
         self._imported.append(_last_status(answer))
         assert pour.sealed
         self.written += pour.size_bytes
@@ -98,10 +111,20 @@ class DockerSink:
                 if "error" in event:
                     raise HostError(f"the Docker engine did not load {self.tag}: {event['error']}", "docker system df")
             self.written += sum(s.sealed.size_bytes for s in sources if s.sealed.digest in missing)
-            for name in self._imported:  # its layer is the image's now
-                with suppress(docker.errors.APIError):
-                    self.host.client.images.remove(name)
+            self._sweep()
         return "invoke run --baked"
+
+    def _sweep(self) -> None:
+        """Imported weights whose layer is the image's now; with no other bake at work, also what killed ones left."""
+        names = list(self._imported)
+        if not names and not self._left:
+            return
+        with suppress(BlockingIOError):
+            fcntl.flock(self._others, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names = self._marked(IMPORTED, dangling=True)
+        for name in names:
+            with suppress(docker.errors.APIError):  # somebody runs it
+                self.api.remove_image(name)
 
     def missing(self, image: Image) -> set[str]:
         """Layers above the longest run that an image here has."""
@@ -111,6 +134,7 @@ class DockerSink:
 
     def close(self) -> None:
         self.stop.set()
+        self._others.close()
 
 
 def _pieces(pour: Pour) -> Generator[bytes, None, None]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from weighbridge.effects.hashing import DIGESTS, FILES_TABLE
+from weighbridge.effects.hashing import DIGESTS, FILES_TABLE, is_settled
 from weighbridge.errors import HostError
 from weighbridge.image import Sealed
 from weighbridge.layers import Layer
@@ -22,7 +22,6 @@ create table if not exists layers (key text primary key, digest text, size integ
 create table if not exists places (digest text, registry text, repository text,
   primary key (digest, registry)) without rowid;
 """
-_TICK_NS = 50_000_000  # a file changed so shortly before may change again within the same time stamp
 _PATIENCE_SECONDS = 60
 
 
@@ -46,14 +45,14 @@ class Digests:
     def file(self, stat: os.stat_result) -> str | None:
         """The sha256 of a file that has not changed since it was hashed."""
         row = self._one(
-            "select sha256 from files where device=? and inode=? and size=? and mtime=? and ctime=?", *_identity(stat)
+            "select sha256 from files where device=? and inode=? and size=? and mtime=? and ctime=?", *identity(stat)
         )
         return row[0] if row else None
 
     def keep_file(self, stat: os.stat_result, sha256: str, started_ns: int) -> None:
         """`started_ns`: when reading began. What was changed just before is not kept."""
-        if max(stat.st_mtime_ns, stat.st_ctime_ns) < started_ns - _TICK_NS:
-            self._do("insert or replace into files values (?, ?, ?, ?, ?, ?)", *_identity(stat), sha256)
+        if is_settled(max(stat.st_mtime_ns, stat.st_ctime_ns), started_ns):
+            self._do("insert or replace into files values (?, ?, ?, ?, ?, ?)", *identity(stat), sha256)
 
     def layer(self, layer: Layer) -> Sealed | None:
         """What a layer's bytes come to, on any machine; None while it is not known."""
@@ -94,5 +93,6 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def _identity(stat: os.stat_result) -> tuple[int, int, int, int, int]:
+def identity(stat: os.stat_result) -> tuple[int, int, int, int, int]:
+    """What a file is known by until it changes."""
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

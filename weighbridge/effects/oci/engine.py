@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -10,19 +11,23 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
-
-from docker.models.images import Image as DockerImage
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from weighbridge.effects.disk import write_file
-from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.errors import HostError, Unsupported
 from weighbridge.image import Sealed
+
+if TYPE_CHECKING:  # a bake of layers that are in the cache is done before the Docker library is loaded
+    from docker.models.images import Image as DockerImage
+
+    from weighbridge.effects.docker import Host
 
 _CHUNK_BYTES = 4 << 20
 _GZIP = b"\x1f\x8b"
 _SMALLEST_TAR = 1023  # two blocks of zeros
+_PART = ".part-"
 _OPAQUE = ".wh..wh..opq"
 Say = Callable[[str], None]
 
@@ -51,6 +56,7 @@ def engine_image(image: DockerImage, host: Host, cache: Path, hidden: str, say: 
     try:
         blobs.mkdir(parents=True, exist_ok=True)
         memo.parent.mkdir(exist_ok=True)
+        sweep(cache)
         if not _is_whole(memo, blobs):
             say(f"taking {image.tags[0] if image.tags else image.short_id} from the Docker engine, once")
             _take(image, host, blobs, memo)
@@ -65,6 +71,14 @@ def engine_image(image: DockerImage, host: Host, cache: Path, hidden: str, say: 
     return found
 
 
+def sweep(cache: Path) -> None:
+    """What a bake that was killed left half done; what another one still writes is locked, and stays."""
+    for part in (cache / "blobs").glob(f"{_PART}*"):
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
 def _is_whole(memo: Path, blobs: Path) -> bool:
     if not memo.is_file():
         return False
@@ -74,6 +88,8 @@ def _is_whole(memo: Path, blobs: Path) -> bool:
 
 def _take(image: DockerImage, host: Host, blobs: Path, memo: Path) -> None:
     """The archive that the engine writes, read once as it comes: layers to blobs, the rest kept."""
+    from weighbridge.effects.docker import engine_trouble
+
     with engine_trouble(f"{image.short_id} cannot be taken from the Docker engine"):
         stream = _Stream(host.client.api.get_image(str(image.id)))
         layers, texts, links = _unpack(stream, blobs)
@@ -83,10 +99,7 @@ def _take(image: DockerImage, host: Host, blobs: Path, memo: Path) -> None:
     if [f"sha256:{s.digest}" for s in found] != config["rootfs"]["diff_ids"]:
         message = f"{image.short_id}: the layers that the Docker engine gave are not those that its config names"
         raise HostError(message, "build it again: invoke build")
-    aside = memo.with_name(f".{memo.name}.{os.getpid()}")
-    rows = [[s.digest, s.size_bytes] for s in found]
-    aside.write_text(json.dumps({"config": config, "layers": rows}), encoding="utf-8")
-    aside.replace(memo)
+    write_file(memo, json.dumps({"config": config, "layers": [[s.digest, s.size_bytes] for s in found]}))
 
 
 def _unpack(stream: _Stream, blobs: Path) -> tuple[dict[str, Sealed], dict[str, bytes], dict[str, str]]:
@@ -111,7 +124,7 @@ def _unpack(stream: _Stream, blobs: Path) -> tuple[dict[str, Sealed], dict[str, 
 
 def _keep(first: bytes, file: IO[bytes], blobs: Path) -> Sealed:
     """A layer as a blob of its own name, uncompressed, whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=blobs)
+    handle, name = _part(blobs)
     digest, size = hashlib.sha256(), 0
     try:
         with open(handle, "wb") as part:
@@ -120,11 +133,21 @@ def _keep(first: bytes, file: IO[bytes], blobs: Path) -> Sealed:
                 size += part.write(chunk)
             part.flush()
             os.fsync(handle)
-        Path(name).chmod(0o644)
-        Path(name).replace(blobs / digest.hexdigest())
+            Path(name).chmod(0o644)
+            Path(name).replace(blobs / digest.hexdigest())
     finally:
         Path(name).unlink(missing_ok=True)
     return Sealed(digest=digest.hexdigest(), size_bytes=size, title="engine")
+
+
+def _part(blobs: Path) -> tuple[int, str]:
+    """A new file, locked, so that no other bake sweeps it away."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_PART, dir=blobs)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # not swept between the two
+            return handle, name
+        os.close(handle)
 
 
 def _uncompressed(first: bytes, file: IO[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import struct
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from weighbridge.effects.clone import clone_range, shares_blocks
 from weighbridge.effects.disk import MARKER, check_ours
 from weighbridge.effects.oci.blocks import forget, is_direct, set_direct
 from weighbridge.effects.oci.pour import Pour
@@ -24,9 +24,7 @@ from weighbridge.image import Image, Sealed, index_entry, index_json, named
 from weighbridge.layers import ALIGNMENT, Inside, Layer, cut, parts
 from weighbridge.memory import GIB
 
-_FICLONERANGE = 0x4020940D  # linux/fs.h: share a range of blocks between two files
 _PART = ".part-"
-_NO_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.ETXTBSY, errno.ENOSYS}
 
 
 class LayoutSink:
@@ -62,7 +60,7 @@ class LayoutSink:
         return cut(files, most_gib)
 
     def check_room(self, new_bytes: int) -> None:
-        if new_bytes > shutil.disk_usage(self.folder).free and not shares_blocks(self.model, self.blobs):
+        if new_bytes > shutil.disk_usage(self.folder).free and not can_share(self.model, self.blobs):
             raise self._full(new_bytes)
 
     def has(self, sealed: Sealed) -> bool:
@@ -133,7 +131,7 @@ class LayoutSink:
 
     def _copy_file(self, path: Path, target: Path) -> None:
         with self._aside() as (part, name), path.open("rb") as source:
-            if not _clone_range(source.fileno(), 0, 0, part, 0):  # 0 bytes: all of it
+            if not clone_range(source.fileno(), 0, 0, part, 0):  # 0 bytes: all of it
                 with open(part, "wb", closefd=False) as copy:
                     shutil.copyfileobj(source, copy, 4 << 20)
                 self._count(path.stat().st_size)
@@ -200,34 +198,20 @@ class LayoutSink:
         return HostError(message, "choose a larger place: --output FOLDER")
 
 
-def shares_blocks(model: Path, place: Path) -> bool:
+def can_share(model: Path, place: Path) -> bool:
     """Whether a file system can share the blocks of a model's files with files in `place`."""
     source = next((p for p in sorted(model.iterdir()) if p.is_file() and p.stat().st_size >= ALIGNMENT), None)
-    if source is None:
-        return False
-    with source.open("rb") as one, suppress(OSError), tempfile.TemporaryFile(dir=place) as other:
-        return _clone_range(one.fileno(), 0, ALIGNMENT, other.fileno(), 0)
-    return False
+    return source is not None and shares_blocks(source, place)
 
 
 def _clone_file(path: Path, size: int, part: int, offset: int) -> int | None:
     """Bytes that had to be copied: those after the last whole block. None where blocks cannot be shared."""
     shared = size - size % ALIGNMENT
     with path.open("rb") as source:
-        if shared and not _clone_range(source.fileno(), 0, shared, part, offset):
+        if shared and not clone_range(source.fileno(), 0, shared, part, offset):
             return None
         rest = os.pread(source.fileno(), size - shared, shared)
     return os.pwrite(part, rest, offset + shared) if rest else 0
-
-
-def _clone_range(source: int, begin: int, count: int, target: int, offset: int) -> bool:
-    try:
-        fcntl.ioctl(target, _FICLONERANGE, struct.pack("qQQQ", source, begin, count, offset))
-    except OSError as e:
-        if e.errno in _NO_CLONE:
-            return False
-        raise
-    return True
 
 
 def _write_all(part: int, view: memoryview, offset: int) -> None:

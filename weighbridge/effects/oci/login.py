@@ -19,6 +19,7 @@ import httpx
 
 from weighbridge.errors import BadFile, HostError
 from weighbridge.reference import Reference
+from weighbridge.sources import shown
 
 _HELPER_SECONDS = 30
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
@@ -134,4 +135,4 @@ class Authority:
     def _check_realm(self, realm: httpx.URL) -> None:
         here = Reference(realm.netloc.decode(), "", "").is_loopback
         if realm.scheme != "https" and not (here or self.insecure):
-            raise self.refused(f"sends passwords to {realm}, which is not https")
+            raise self.refused(f"sends passwords to {shown(str(realm))}, which is not https")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Generator
@@ -13,10 +14,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from weighbridge.effects.oci.blocks import Block, read_ahead
-from weighbridge.effects.oci.digests import Digests, now_ns
+from weighbridge.effects.oci.digests import Digests, identity, now_ns
 from weighbridge.errors import BadFile
 from weighbridge.image import Sealed
-from weighbridge.layers import Inside, Layer
+from weighbridge.layers import FORMAT, Inside, Layer
 
 
 class Pour:
@@ -39,6 +40,13 @@ class Pour:
     @property
     def size_bytes(self) -> int:
         return self.layer.size_bytes
+
+    @property
+    def identity(self) -> str:
+        """The same text for the same files as they are now, before any digest is known."""
+        rows = [[f.path, f.size_bytes, f.sha256 if f.content else identity(self.before[f.path])]
+                for f in self.layer.files]  # fmt: skip
+        return json.dumps([FORMAT, rows])
 
     def __iter__(self) -> Generator[memoryview, None, None]:
         whole, each = hashlib.sha256(), self._unknown()
@@ -98,7 +106,8 @@ class Pour:
 
 
 def mismatch(path: Path, expected: str, found: str) -> BadFile:
-    return BadFile(f"{path}: sha256 {found[:16]}…, the lock has {expected[:16]}…", "fetch this file again")
+    hint = "fetch this file again; or name the lock that it follows: --lock FILE"
+    return BadFile(f"{path}: sha256 {found[:16]}…, the lock has {expected[:16]}…", hint)
 
 
 def _with(file: Inside, sha256: str | None) -> Inside:

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -16,6 +17,7 @@ from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.login import Authority, read_login
 from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.sink import Source, small
+from weighbridge.effects.oci.uploads import Upload, come, sweep
 from weighbridge.errors import HostError
 from weighbridge.image import MANIFEST, Image, Sealed
 from weighbridge.layers import Inside, Layer, cut
@@ -27,21 +29,35 @@ PAUSE_SECONDS = 1.0  # after the first failure; then twice as long each time
 _ELSEWHERE = {301, 302, 303, 307, 308}  # kept in an object store: asked for by HEAD, it is there
 _BUSY = {429, 500, 502, 503, 504}
 _NO_STREAM = {400, 405, 411, 413, 416, 501}
+_MOVED_ON = {404, 416}  # the registry had more of an upload than it said, or forgot it
 Pieces = Callable[[], Generator[memoryview, None, None]]
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
+class _Request(NamedTuple):
+    """One with a large body. `resumed`: the registry has the bytes before it."""
+
+    method: str
+    url: str
+    pieces: Pieces | None
+    headers: Mapping[str, str]
+    resumed: bool = False
+
+
 class RegistrySink:
     """Pushes to `reference`. A blob whose digest is not known yet is streamed and named afterwards; where a registry
-    refuses that, or with `digest_first`, it is hashed first and sent by its name."""
+    refuses that, or with `digest_first`, it is hashed first and sent by its name. What breaks off goes on where the
+    registry says that it stopped, the next time too when `uploads` is a folder."""
 
     kind = "registry"
 
     def __init__(
         self, reference: Reference, digests: Digests, environment: Mapping[str, str], *, insecure: bool = False,
-        digest_first: bool = False,
+        digest_first: bool = False, uploads: Path | None = None,
     ) -> None:  # fmt: skip
-        self.reference, self.digests, self.written = reference, digests, 0
+        self.reference, self.digests, self.written, self.uploads = reference, digests, 0, uploads
+        if uploads:
+            sweep(uploads)
         self.digest_first = digest_first
         scheme = "http" if reference.is_loopback or insecure else "https"
         self.client = httpx.Client(
@@ -111,20 +127,51 @@ class RegistrySink:
 
     def _streamed(self, pour: Pour) -> httpx.Response | None:
         """The answer of a registry that takes no bytes without their digest; None when all went well."""
-        place = self._location(self._open())
-        headers = {**_BYTES, "Content-Length": str(pour.size_bytes)}
-        answer = self._send("PATCH", place, lambda: _counted(pour), headers)
-        if answer.status_code in _NO_STREAM:
-            return answer
-        if answer.status_code not in (202, 201, 204):
-            raise self._refused(f"refused {pour.layer.title}", answer)
-        assert pour.sealed
-        self._finish(self._location(answer), pour.sealed)
-        return None
+        name = f"{self.reference.registry}/{self.reference.repository} {pour.identity}"
+        with closing(Upload(self.uploads, name)) as upload:
+            if self._has_ended(pour, upload):
+                return None
+            answer = self._send(lambda: self._rest(pour, upload))
+            if answer.status_code in _NO_STREAM:
+                upload.end()
+                return answer
+            if answer.status_code not in (202, 201, 204):
+                raise self._refused(f"refused {pour.layer.title}", answer)
+            assert pour.sealed
+            self._finish(self._location(answer), pour.sealed, upload)
+            self.digests.keep_layer(pour.layer, pour.sealed)
+            upload.end()
+            return None
 
-    def _finish(self, place: str, sealed: Sealed) -> None:
+    def _has_ended(self, pour: Pour, upload: Upload) -> bool:
+        """Whether a bake was killed when its upload was whole: the registry knows it no more, but has the blob."""
+        if not upload.place or self._ask("GET", upload.place).status_code != 404:
+            return False
+        pour.drain()
+        assert pour.sealed
+        upload.end()
+        return self.has(pour.sealed)
+
+    def _rest(self, pour: Pour, upload: Upload) -> _Request:
+        """What the registry does not have of a layer: all of it, when it does not say."""
+        asked = self._ask("GET", upload.place) if upload.place else None
+        have = come(asked.headers.get("Range", "")) if asked and asked.status_code == 204 else 0
+        if asked is None or not 0 < have <= pour.size_bytes:
+            have, asked = 0, self._open()
+        upload.keep(self._location(asked))
+        if have == pour.size_bytes:
+            pour.drain()
+            return _Request("GET", upload.place, None, {}, resumed=True)
+        headers = {**_BYTES, "Content-Length": str(pour.size_bytes - have)}
+        if have:
+            headers["Content-Range"] = f"{have}-{pour.size_bytes - 1}"
+        return _Request("PATCH", upload.place, lambda: _counted(pour, have), headers, resumed=have > 0)
+
+    def _finish(self, place: str, sealed: Sealed, upload: Upload) -> None:
         answer = self._ask("PUT", _with_digest(place, sealed))
-        if answer.status_code not in (201, 204):
+        lost = answer.status_code == 404 and self.has(sealed)  # only the answer to an earlier attempt was
+        if answer.status_code not in (201, 204) and not lost:
+            upload.end()
             raise self._refused(f"did not keep {sealed.title}", answer)
         self._keep(sealed.digest)
 
@@ -134,9 +181,12 @@ class RegistrySink:
 
     def _by_name(self, sealed: Sealed, pieces: Pieces) -> None:
         """One request with the whole blob, which every registry takes."""
-        place = _with_digest(self._location(self._open()), sealed)
-        headers = {**_BYTES, "Content-Length": str(sealed.size_bytes)}
-        answer = self._send("PUT", place, pieces, headers)
+
+        def whole() -> _Request:
+            place = _with_digest(self._location(self._open()), sealed)
+            return _Request("PUT", place, pieces, {**_BYTES, "Content-Length": str(sealed.size_bytes)})
+
+        answer = self._send(whole)
         if answer.status_code not in (201, 204):
             raise self._refused(f"did not take {sealed.title}", answer)
         self._keep(sealed.digest)
@@ -202,33 +252,34 @@ class RegistrySink:
             time.sleep(PAUSE_SECONDS * 2**attempt)
             return None
 
-    def _send(self, method: str, url: str, pieces: Pieces, headers: Mapping[str, str]) -> httpx.Response:
-        """A large request, whole; begun anew when the line breaks or the registry is busy."""
+    def _send(self, begin: Callable[[], _Request]) -> httpx.Response:
+        """A large request, begun again when the line breaks or the registry is busy."""
         for attempt in range(_TRIES):
+            request = begin()
             try:
-                with closing(pieces()) as stream:
-                    content: Any = stream
-                    answer = self.client.request(method, url, content=content, headers={**headers, **self._who(url)})
+                answer = self._sent(request)
             except httpx.HTTPError as e:
                 if attempt + 1 == _TRIES:
                     raise self._trouble(e) from None
                 time.sleep(PAUSE_SECONDS * 2**attempt)
-                url = self._again(url)
                 continue
+            again = _BUSY | (_MOVED_ON if request.resumed else set())
             if answer.status_code == 401 and attempt < 2:
                 self.authority.answer(answer.headers.get("WWW-Authenticate", ""))
-            elif answer.status_code not in _BUSY or attempt + 1 == _TRIES:
+            elif answer.status_code not in again or attempt + 1 == _TRIES:
                 return answer
             else:
                 time.sleep(_patience(answer, attempt))
-            url = self._again(url)
         raise self._silent("gives no answer")
 
-    def _again(self, url: str) -> str:
-        """A new upload with what the old one was asked for: half of a blob is of no use without its hash so far."""
-        wanted = httpx.URL(url).params.get("digest")
-        place = httpx.URL(self._location(self._open()))
-        return str(place.copy_merge_params({"digest": wanted}) if wanted else place)
+    def _sent(self, request: _Request) -> httpx.Response:
+        headers = {**request.headers, **self._who(request.url)}
+        if request.pieces is None:
+            return self.client.request(request.method, request.url, headers=headers)
+        with closing(request.pieces()) as stream:
+            first = next(stream, None)  # before anybody waits for it: what is there already is hashed first
+            content: Any = chain(() if first is None else (first,), stream)
+            return self.client.request(request.method, request.url, content=content, headers=headers)
 
     def _who(self, url: str) -> dict[str, str]:
         """Our header, for the registry's own host alone."""
@@ -260,12 +311,14 @@ def _address(registry: str) -> str:
     return "registry-1.docker.io" if registry == "docker.io" else registry
 
 
-def _counted(pour: Pour) -> Generator[memoryview, None, None]:
+def _counted(pour: Pour, skip: int = 0) -> Generator[memoryview, None, None]:
+    """The layer's bytes but for the first `skip`, which are read and hashed too."""
     with closing(iter(pour)) as views:
         for view in views:
             if pour.stop.is_set():
                 raise Stopped
-            yield from small(view)
+            yield from small(view[min(skip, len(view)) :])
+            skip -= min(skip, len(view))
 
 
 def _patience(answer: httpx.Response, attempt: int) -> float:
