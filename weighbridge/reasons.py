@@ -17,7 +17,7 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
         return ("one card: nothing to divide",)
     lines = []
     if split.tensor_parallel > 1:
-        why = "asked" if order.tensor_parallel else f"{profile.card.interconnect.kind} carries it"
+        why = "asked" if order.tensor_parallel else _width_because(weighing, layout)
         lines.append(f"tensor parallel {split.tensor_parallel}: {why}")
     if split.pipeline_parallel > 1:
         lines.append(f"pipeline parallel {split.pipeline_parallel}: {_stages_because(order, weighing, layout)}")
@@ -29,6 +29,13 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
         lines.append("one replica: the experts are divided over all its cards; replicas of them would work in step")
     idle = profile.cards - split.ranks * layout.replicas
     return (*lines, *([f"{idle} cards stay idle"] if idle else []))
+
+
+def _width_because(weighing: Weighing, layout: Layout) -> str:
+    link = weighing.profile.card.interconnect
+    if layout.split.tensor_parallel > weighing.profile.count:
+        return "over all the machines, since this engine cuts no model into stages"
+    return f"{link.kind} carries it"
 
 
 def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
