@@ -56,7 +56,12 @@ DAVINCI = "\n".join(
     f"crw-rw---- 1 HwHiAiUser HwHiAiUser 236, {n} Nov 20 10:00 /dev/{name}"
     for n, name in enumerate([*(f"davinci{i}" for i in range(8)), "davinci_manager", "devmm_svm", "hisi_hdc"])
 )
-PRODUCTS = ok("".join(f"GPU[{n}]\t\t: Card Series: \t\tAMD Instinct MI300X VF\nGPU[{n}]\t\t: Card Model: \t\t0x74b5\n" for n in range(4)))
+PRODUCTS = ok(
+    "".join(
+        f"GPU[{n}]\t\t: Card Series: \t\tAMD Instinct MI300X VF\nGPU[{n}]\t\t: Card Model: \t\t0x74b5\n"
+        for n in range(4)
+    )
+)
 KFD = "crw-rw---- 1 root render 235, 0 Nov 20 10:00 /dev/kfd\n"
 MEMORY = "MemTotal:       24684096 kB\nMemAvailable:   {0} kB\nSwapTotal:      {1} kB\nSwapFree:       {2} kB\nHugetlb:  {3} kB\n"
 STORE: dict[str, Any] = {
