@@ -6,7 +6,7 @@ import importlib
 import sys
 
 import pytest
-from support import ROOT
+from support import ROOT, plan_for
 
 from weighbridge.catalog import Catalog, profile_name, read_yaml
 
@@ -46,3 +46,9 @@ def test_every_pair_that_can_run_has_evidence(catalog: Catalog) -> None:
 def test_the_page_that_is_committed_is_todays(catalog: Catalog) -> None:
     page = importlib.import_module("hardware_page").page
     assert (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8") == page(catalog, RECORD), "make docs"
+
+
+def test_what_ran_on_one_machine_is_no_evidence_for_two(catalog: Catalog) -> None:
+    for profile, engine in (("910b-64g-x8", "mindie"), ("h20-96g-x8", "vllm")):
+        levels = [plan_for(catalog, f"{profile}{n}", "qwen3-32b", engine=engine).evidence.level for n in ("", "-n2")]
+        assert levels == ["simulated", "rendered"]

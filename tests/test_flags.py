@@ -197,7 +197,13 @@ def test_an_upgrade_goes_from_the_oldest_that_is_pinned_to_the_newest(
 @pytest.mark.parametrize(
     ("engine", "old", "new", "message", "hint"),
     [
-        ("mindie", None, None, "MindIE takes no arguments", "invoke render --profile 910b-64g-x1 --engine mindie --engine-version VERSION"),
+        (
+            "mindie",
+            None,
+            None,
+            "MindIE takes no arguments",
+            "invoke render --profile 910b-64g-x1 --engine mindie --engine-version VERSION",
+        ),
         ("sglang", None, None, "the arguments of one version alone are known, 0.5.23", "make flags ENGINE=sglang"),
         ("sglang", "0.5.23", "0.5.23", "one version alone", "make flags ENGINE=sglang"),
         ("vllm", "0.26.0", "0.26.0", "--old and --new are both 0.26.0", "name two of 0.23.0, 0.26.0, 0.32.0, 0.33.0"),

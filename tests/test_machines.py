@@ -212,3 +212,28 @@ def test_the_schema_refuses_what_the_engine_does(
         inner = inner[key]
     inner[at[-1]] = value
     assert not jsonschema_rs.is_valid(SCHEMA, changed)
+
+
+def test_render_writes_them_or_says_what_to_give(inv: Any, tmp_path: Path) -> None:
+    words = ["render", "--profile", PROFILE, "--model", "qwen3-235b-a22b", "--engine", "mindie"]
+    said = inv(*words, "--dry-run")
+    assert (said.code, len(said.err.strip().splitlines())) == (2, 2)
+    assert "--nodes 10.0.0.11,10.0.0.12 --network 192.168.100.0/24" in said.err
+    given = [*words, "--nodes", WORDS["nodes"], "--network", WORDS["network"], "--output", str(tmp_path / "out")]
+    assert inv(*given, "--dry-run").code == 0
+    assert not (tmp_path / "out").exists()
+    said = inv(*given, "--json")
+    assert (said.code, said.data["written"]) == (0, True)
+    assert json.loads((tmp_path / "out" / "ranktable.json").read_text())["server_count"] == "2"
+    refused = inv("run", *words[1:], "--print", "docker")
+    assert refused.code == 2
+    assert "invoke render --profile 910b-64g-x8-n2 --model qwen3-235b-a22b --engine mindie" in refused.err
+
+
+def test_a_small_model_reaches_over_the_machines_all_the_same(catalog: Catalog) -> None:
+    small = plan_for(catalog, PROFILE, "qwen3-8b", engine="mindie")
+    assert small.tensor_parallel == small.cards == 2 * small.cards_per_node
+    assert any("from machine to machine" in b for b in small.because)
+    found = table(small, catalog)
+    assert [len(s["device"]) for s in found["server_list"]] == [small.cards_per_node] * 2
+    assert found["server_list"][1]["device"][0]["rank_id"] == str(small.cards_per_node)

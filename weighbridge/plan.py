@@ -127,7 +127,10 @@ def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _evidence(profile: Profile, engine: Engine) -> Evidence:
-    """How far this pair was taken. When and by which command stays in the catalogue: a plan holds no date."""
+    """How far this pair was taken, on one machine. When and by which command stays in the catalogue: a plan holds no
+    date."""
+    if profile.nodes > 1:
+        return Evidence(level="rendered")
     found = profile.card.evidence.get(engine.id, Evidence(level="rendered"))
     return Evidence(level=found.level, note=found.note)
 

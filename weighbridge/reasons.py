@@ -32,10 +32,9 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
 
 
 def _width_because(weighing: Weighing, layout: Layout) -> str:
-    link = weighing.profile.card.interconnect
-    if layout.split.tensor_parallel > weighing.profile.count:
-        return "over all the machines, since this engine cuts no model into stages"
-    return f"{link.kind} carries it"
+    if weighing.profile.nodes > 1 and layout.split.pipeline_parallel == layout.replicas == 1:
+        return "from machine to machine, since this engine cuts no model into stages"
+    return f"{weighing.profile.card.interconnect.kind} carries it"
 
 
 def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:

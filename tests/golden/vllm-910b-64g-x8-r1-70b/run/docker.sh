@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
+  --label io.weighbridge.plan=4aae66192bbb488c265f4cbcb9381a07200367d6a47e82dc2eedeead1d4bd6e5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244
+  --label io.weighbridge.spec=050cc9f9a7f19e1a5bdf3235ea0bb9c8da20e205d40b8379486802ef855a222a \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-4aae66192bbb

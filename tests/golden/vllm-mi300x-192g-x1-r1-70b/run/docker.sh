@@ -26,8 +26,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
+  --label io.weighbridge.plan=982af21f07e9e6c77f31118e2ba55151990a846472cf628fab31dff524e37242 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1
+  --label io.weighbridge.spec=45fd5342eaf7709c80447900e688ff063a6875f2d29578bc93d5194ebe7d9649 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-982af21f07e9

@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
+  --label io.weighbridge.plan=3c3a66f6f92a42a7497aad679fdd2e88a8a56c77fa0df3cac6753cb4b63e7ee9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627
+  --label io.weighbridge.spec=bfda4d9009779b284e21d9022549909a9f72af7b6dbb46bd39d9a91f0b56a751 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-3c3a66f6f92a
