@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c9342968b9cb15a202c42357a23e3b7a2663fb488c988ea5498455b6e7310a94 \
+  --label io.weighbridge.plan=9c6a147c0d4b8fe9f728801feb9b92149f1357e7bd3375a59065dee7137879bb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=5994622f8c55b645a3a430975420981ebd8a59fac9768dc6242c2e5889e452f2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c9342968b9cb
+  --label io.weighbridge.spec=4d10d15ae6aa53fdbc5ba37b571c2902694685a501e098e71d515eb8021f4cdc \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-9c6a147c0d4b
