@@ -13,6 +13,7 @@ import msgspec
 from weighbridge.catalog import Catalog, read_yaml
 from weighbridge.errors import Refused
 from weighbridge.facts import Model
+from weighbridge.machines import read_machines, render_machines
 from weighbridge.plan import slug
 from weighbridge.render import plan_json, render_all, render_image
 from weighbridge.road import make_plan
@@ -26,11 +27,13 @@ COPIED = ("/requirements.txt", ".py", ".js", ".css", ".html")
 
 
 class Case(NamedTuple):
-    """tests/golden/<name>/order.yaml: an Order, and the config.json of a model that is not in the catalogue."""
+    """tests/golden/<name>/order.yaml: an Order, the config.json of a model that is not in the catalogue, and the
+    words of --nodes and --network for several machines."""
 
     name: str
     order: Order
     model_config: str | None
+    machines: tuple[tuple[str, str], ...] = ()
 
     def model(self, catalog: Catalog) -> Model | None:
         if self.model_config is None:
@@ -49,7 +52,8 @@ def _plan(case: Case, catalog: Catalog) -> Plan:
 def read_case(folder: Path) -> Case:
     found = read_yaml(folder / "order.yaml")
     config = found.pop("model_config", None)
-    return Case(folder.name, msgspec.convert(found, Order), config)
+    machines = tuple((name, found.pop(name)) for name in ("nodes", "network") if name in found)
+    return Case(folder.name, msgspec.convert(found, Order), config, machines)
 
 
 def cases() -> list[Case]:
@@ -80,7 +84,11 @@ def outcome(case: Case, catalog: Catalog) -> dict[str, File]:
         spec = spec_of(plan, catalog)
     except Refused as e:  # planned, and not started from here
         refusal = json.dumps(e.to_json(), indent=2, ensure_ascii=False) + "\n"
-        return {"plan.json": File(text=plan_json(plan)), "run-refused.json": File(text=refusal)}
+        made = {"plan.json": File(text=plan_json(plan)), "run-refused.json": File(text=refusal)}
+        if case.machines:
+            several = read_machines(dict(case.machines), plan, catalog.profile(plan.profile))
+            made.update(render_machines(plan, several, catalog))
+        return made
     files = render_all(plan, spec, catalog)
     return {name: file for made in files.items() for name, file in [_short(*made)]}
 

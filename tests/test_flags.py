@@ -15,7 +15,7 @@ from support import ROOT, Case, cases, plan_for
 from weighbridge.catalog import Catalog
 from weighbridge.errors import BadFile, Refused, UnknownName, Unsupported
 from weighbridge.flags import Flag, Flags, Given
-from weighbridge.upgrade import upgrade, upgrade_text
+from weighbridge.upgrade import upgrade, upgrade_text, versions_of
 
 SCRIPT = ROOT / "scripts" / "flags.py"
 
@@ -176,6 +176,47 @@ def test_a_lost_argument_of_ours_is_the_first_thing_said(tmp_path: Path) -> None
     found = own(tmp_path, "{flag: --disable-uvicorn-access-log,", "{flag: --calculate-kv-scales,")
     first = upgrade(found, "vllm", "0.26.0", "0.33.0").changes[0]
     assert (first.flag, first.change, first.ours) == ("--calculate-kv-scales", "gone", True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "old", "new", "versions"),
+    [
+        ("vllm", None, None, ("0.23.0", "0.33.0")),
+        ("vllm", "0.26.0", None, ("0.26.0", "0.33.0")),
+        ("vllm", None, "0.32.0", ("0.23.0", "0.32.0")),
+        ("vllm", "0.33.0", "0.26.0", ("0.33.0", "0.26.0")),
+        ("sglang", None, "9.9", ("0.5.23", "9.9")),
+    ],
+)
+def test_an_upgrade_goes_from_the_oldest_that_is_pinned_to_the_newest(
+    engine: str, old: str | None, new: str | None, versions: tuple[str, str], catalog: Catalog
+) -> None:
+    assert versions_of(catalog, engine, old, new) == versions
+
+
+@pytest.mark.parametrize(
+    ("engine", "old", "new", "message", "hint"),
+    [
+        (
+            "mindie",
+            None,
+            None,
+            "MindIE takes no arguments",
+            "invoke render --profile 910b-64g-x1 --engine mindie --engine-version VERSION",
+        ),
+        ("sglang", None, None, "the arguments of one version alone are known, 0.5.23", "make flags ENGINE=sglang"),
+        ("sglang", "0.5.23", "0.5.23", "one version alone", "make flags ENGINE=sglang"),
+        ("vllm", "0.26.0", "0.26.0", "--old and --new are both 0.26.0", "name two of 0.23.0, 0.26.0, 0.32.0, 0.33.0"),
+        ("vllm", "0.33.0", None, "--old and --new are both 0.33.0", "make flags ENGINE=vllm"),
+    ],
+)
+def test_an_upgrade_from_nothing_to_nothing_is_refused(
+    engine: str, old: str | None, new: str | None, message: str, hint: str, catalog: Catalog
+) -> None:
+    with pytest.raises(Refused) as caught:
+        versions_of(catalog, engine, old, new)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
 
 
 def test_an_upgrade_to_an_unknown_version_says_how_to_learn_it(catalog: Catalog) -> None:

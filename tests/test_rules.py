@@ -338,6 +338,7 @@ QUOTING = {
     ".yaml.j2": {"json", "compose_json"},
     ".json.j2": {"json"},
     ".conf.j2": {"nginx"},
+    ".env.j2": {"sh"},  # an env file knows no quotes: its values are addresses and numbers, which need none
 }
 ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
 BARE = {

@@ -114,8 +114,10 @@ class OverheadFile(Value, frozen=True, kw_only=True):
 class EngineFamily(Value, frozen=True, kw_only=True):
     """An engine on one family of cards.
 
-    `config_files`: name -> template, for an engine that reads a file. `whole_prompts`: a prompt is one batch, so the
-    longest prompt is the batch limit. `replicas`: whether one container can serve several.
+    `config_files`: name -> template, for an engine that reads a file; `machine_files`: those that several machines
+    need, a name with {machine} once for each. `whole_prompts`: a prompt is one batch, so the longest prompt is the
+    batch limit. `replicas`: whether one container can serve several; `stages`: whether it cuts a model into pipeline
+    stages, without which tensor parallel reaches from machine to machine.
     """
 
     version: str
@@ -140,8 +142,10 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     online_quantizations: tuple[str, ...]
     kv_dtypes: dict[str, Literal["none", "weight-only", "native"]]
     config_files: dict[str, str] = msgspec.field(default_factory=dict)
+    machine_files: dict[str, str] = msgspec.field(default_factory=dict)
     whole_prompts: bool = False
     replicas: bool = True
+    stages: bool = True
     environment_without_peer_to_peer: dict[str, str] = msgspec.field(default_factory=dict)
     cache_path: str | None = None
     gateway_base: Base | None = None

@@ -67,7 +67,7 @@ def read_setup(profile: Profile, flags: Mapping[str, Any]) -> Setup:
 def read_network(text: str) -> ipaddress.IPv4Network:
     """`10.0.0.0/24`: four numbers of 0 to 255 and a length. Raises BadValue that says what is wrong."""
     address, _, length = text.partition("/")
-    wrong = _wrong_address(address)
+    wrong = wrong_address(address)
     if wrong:
         raise BadValue(f"--network {text!r}: {wrong}", f"for example: --network {NETWORK}")
     if not re.fullmatch(r"\d{1,2}", length) or not 8 <= int(length) <= 30:
@@ -78,7 +78,8 @@ def read_network(text: str) -> ipaddress.IPv4Network:
     return network
 
 
-def _wrong_address(text: str) -> str:
+def wrong_address(text: str) -> str:
+    """What keeps `text` from being an IPv4 address; empty when nothing does."""
     parts = text.split(".")
     if len(parts) != 4:
         return f"an address has 4 numbers, this has {len(parts)}"
@@ -90,7 +91,7 @@ def read_gateway(text: str | None, network: ipaddress.IPv4Network) -> ipaddress.
     """The gateway that was named, else the first address of the network. Raises BadValue."""
     if text is None:
         return network[1]
-    wrong = _wrong_address(text)
+    wrong = wrong_address(text)
     if wrong:
         raise BadValue(f"--gateway {text!r}: {wrong}", f"for example: --gateway {network[1]}")
     gateway = ipaddress.IPv4Address(text)

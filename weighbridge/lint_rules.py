@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -133,6 +134,7 @@ class Rules(Value, frozen=True, kw_only=True):
         return fitting[-1] if fitting else found[0]
 
 
+@cache
 def load_rules(catalog: Catalog) -> Rules:
     """Everything that lint needs, from the catalogue. Raises BadFile."""
     path = catalog.data_file("lint", "findings.yaml")

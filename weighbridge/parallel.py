@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from weighbridge.engines import EngineFamily
 from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Shape
 from weighbridge.memory import Split, padded_vocabulary
@@ -53,11 +54,12 @@ def _unit(shape: Shape) -> int:
     return found.block[0] if found.block else found.group_size or 1
 
 
-def splits(order: Order, profile: Profile, shape: Shape) -> Iterator[Split]:
+def splits(order: Order, profile: Profile, shape: Shape, stages: bool = True) -> Iterator[Split]:
     """Every possible split of one replica, those with fewer cards first, then as the cards are linked."""
     for group in range(1, profile.cards + 1):
         if profile.cards % group == 0 and (group <= profile.count or group == profile.cards):
-            found = [s for s in _of_size(group, profile) if not cannot_split(shape, *s) and _asked(order, s)]
+            cuts = _of_size(group, profile) if stages else [Split(group, 1)]
+            found = [s for s in cuts if not cannot_split(shape, *s) and _asked(order, s)]
             yield from sorted(found, key=lambda s: _preference(s, profile))
 
 
@@ -80,13 +82,12 @@ def _preference(split: Split, profile: Profile) -> tuple[int, int]:
 
 
 def choose_layout(
-    order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span], wanted: int,
-    *, several: bool = True,
-) -> Layout:  # fmt: skip
+    order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span], wanted: int, family: EngineFamily
+) -> Layout:
     """The smallest replica that is comfortable, else the one that holds most.
 
-    `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve; `several`:
-    whether the engine can run more than one replica; without, stages are for several machines only.
+    `tokens` tells how many tokens of KV cache a replica holds; `wanted` is the context it should serve. Without
+    replicas, stages are for several machines only; without stages, tensor parallel reaches over all the machines.
     Raises Unsupported when no split is possible, BadValue for one into none.
     """
     for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
@@ -99,15 +100,10 @@ def choose_layout(
             f"data parallel {order.data_parallel}: replicas of a mixture of experts work in step, which is not planned",
             "try --data-parallel 1",
         )
-    if not several:
-        if (order.data_parallel or 1) > 1:
-            message = f"data parallel {order.data_parallel}: this engine runs one replica a container"
-            raise Unsupported(message, "try --data-parallel 1")
-        stages = order.pipeline_parallel or (1 if profile.nodes == 1 else None)
-        order = msgspec.structs.replace(order, data_parallel=1, pipeline_parallel=stages)
-    found = list(_layouts(order, profile, shape, tokens))
+    order = _able(order, profile, family)
+    found = list(_layouts(order, profile, shape, tokens, family.stages))
     if not found:
-        raise _impossible(order, profile, shape)
+        raise _impossible(order, profile, shape, family.stages)
     if not any(x.tokens.low for x in found):  # nothing fits: speak of the replica that comes nearest
         return max(found, key=lambda x: x.split.ranks)
     sizes = sorted({x.split.ranks for x in found})
@@ -120,6 +116,20 @@ def choose_layout(
     return _best_linked(best, profile, wanted)
 
 
+def _able(order: Order, profile: Profile, family: EngineFamily) -> Order:
+    """The order, with what the engine can do only one way. Raises Unsupported for another way."""
+    if not family.stages and (order.pipeline_parallel or 1) > 1:
+        message = f"pipeline parallel {order.pipeline_parallel}: this engine cuts no model into stages"
+        raise Unsupported(message, "try --pipeline-parallel 1")
+    if family.replicas:
+        return order
+    if (order.data_parallel or 1) > 1:
+        message = f"data parallel {order.data_parallel}: this engine runs one replica a container"
+        raise Unsupported(message, "try --data-parallel 1")
+    stages = order.pipeline_parallel or (1 if profile.nodes == 1 else None)
+    return msgspec.structs.replace(order, data_parallel=1, pipeline_parallel=stages)
+
+
 def _best_linked(found: list[Layout], profile: Profile, wanted: int) -> Layout:
     """Of those that hold the context, or else a good share of the most that any holds, the best linked one."""
     most = max(x.tokens.low for x in found)
@@ -127,9 +137,11 @@ def _best_linked(found: list[Layout], profile: Profile, wanted: int) -> Layout:
     return min(holds, key=lambda x: (_preference(x.split, profile), -x.tokens.low))
 
 
-def _layouts(order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span]) -> Iterator[Layout]:
+def _layouts(
+    order: Order, profile: Profile, shape: Shape, tokens: Callable[[Split], Span], stages: bool
+) -> Iterator[Layout]:
     """Every split with as many replicas as there are cards for; each machine gets the same number of ranks."""
-    possible = list(splits(order, profile, shape))
+    possible = list(splits(order, profile, shape, stages))
     if shape.experts:  # one replica over as many cards as can be: its experts are divided, not repeated
         widest = max((s.ranks for s in possible), default=0)
         possible = [s for s in possible if s.ranks == widest]
@@ -140,14 +152,15 @@ def _layouts(order: Order, profile: Profile, shape: Shape, tokens: Callable[[Spl
             yield Layout(split, replicas, tokens(split))
 
 
-def _impossible(order: Order, profile: Profile, shape: Shape) -> Unsupported:
+def _impossible(order: Order, profile: Profile, shape: Shape, stages: bool) -> Unsupported:
     """Why nothing can be cut as asked. road.make_plan() finds the cuts that can, and fit."""
     tp, pp, dp = order.tensor_parallel or 1, order.pipeline_parallel or 1, order.data_parallel or 1
     hint = "leave --tensor-parallel, --pipeline-parallel and --data-parallel out"
     ranks = tp * pp * dp
     if ranks > profile.cards:
         return Unsupported(f"{tp} x {pp} x {dp} = {many(ranks, 'card')}; {profile.id} has {profile.cards}", hint)
-    if tp > profile.count:
+    if stages and tp > profile.count:
         return Unsupported(f"tensor parallel {tp} reaches past one machine of {many(profile.count, 'card')}", hint)
-    why = cannot_split(shape, tp, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp} x {dp}"
+    wide = order.tensor_parallel or (1 if stages else profile.cards)
+    why = cannot_split(shape, wide, pp) or f"{profile.cards} cards do not divide into groups of {tp} x {pp} x {dp}"
     return Unsupported(f"{order.model}: {why}", hint)

@@ -35,7 +35,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     precision = choose_precision(order, profile.card, family, model.shape)
     weighing = Weighing(profile, family, model, precision, load, utilization, overhead_of(family, version))
     wanted = wanted_context(order, model)
-    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted, several=family.replicas)
+    layout = choose_layout(order, profile, model.shape, weighing.tokens, wanted, family)
     context, context_because = choose_context(order, weighing, layout, wanted)
     decided: dict[str, Any] = {
         "profile": profile.id,

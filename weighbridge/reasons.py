@@ -18,7 +18,7 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
         return ("one card: nothing to divide",)
     lines = []
     if split.tensor_parallel > 1:
-        why = "asked" if order.tensor_parallel else f"{profile.card.interconnect.kind} carries it"
+        why = "asked" if order.tensor_parallel else _width_because(weighing, layout)
         lines.append(f"tensor parallel {split.tensor_parallel}: {why}")
     if split.pipeline_parallel > 1:
         lines.append(f"pipeline parallel {split.pipeline_parallel}: {_stages_because(order, weighing, layout)}")
@@ -30,6 +30,12 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
         lines.append("one replica: the experts are divided over all its cards; replicas of them would work in step")
     idle = profile.cards - split.ranks * layout.replicas
     return (*lines, *([f"{many(idle, 'card stays', 'cards stay')} idle"] if idle else []))
+
+
+def _width_because(weighing: Weighing, layout: Layout) -> str:
+    if weighing.profile.nodes > 1 and layout.split.pipeline_parallel == layout.replicas == 1:
+        return "from machine to machine, since this engine cuts no model into stages"
+    return f"{weighing.profile.card.interconnect.kind} carries it"
 
 
 def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:

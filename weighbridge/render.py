@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -73,8 +74,14 @@ def tmpfs_values(tmpfs: Sequence[Tmpfs]) -> list[str]:
     return [f"{t.path}:{tmpfs_options(t)}" for t in tmpfs]
 
 
-def environment(folders: list[Path]) -> jinja2.Environment:
+def environment(folders: Sequence[Path]) -> jinja2.Environment:
     """Templates of these folders; an undefined name is an error, and values are quoted by `sh` or `json`."""
+    return _environment(tuple(folders))
+
+
+@cache
+def _environment(folders: tuple[Path, ...]) -> jinja2.Environment:
+    """Kept, since it compiles each template once."""
     found = jinja2.Environment(  # noqa: S701  what is rendered is shell, Dockerfiles and YAML, not HTML
         loader=jinja2.FileSystemLoader([str(f) for f in folders]),
         undefined=jinja2.StrictUndefined,

@@ -77,10 +77,12 @@ def run_spec(
     """
     if plan.nodes > 1:
         one = plan.profile.removesuffix(f"-n{plan.nodes}")
-        raise Unsupported(
-            f"{plan.profile} is {plan.nodes} machines: planned, and not started from here yet",
-            f"try --profile {one}, or only the plan: invoke plan --profile {plan.profile}",
-        )
+        words = ["invoke", "render", "--profile", plan.profile, "--model", plan.model, "--engine", plan.engine]
+        alone = f"what its machines need: {shlex.join(words)}"
+        if not engine.machine_files:
+            alone = f"only the plan: invoke plan --profile {plan.profile}"
+        message = f"{plan.profile} is {plan.nodes} machines: planned, and not started from here yet"
+        raise Unsupported(message, f"try --profile {one}, or {alone}")
     access = family.container
     indexes = tuple(range(plan.cards_per_node))
     request = None

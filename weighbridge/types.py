@@ -119,10 +119,11 @@ class Plan(Value, frozen=True, kw_only=True):
 
 
 class File(Value, frozen=True, kw_only=True):
-    """One file of a build context or a rendered folder."""
+    """One file of a build context or a rendered folder. `private`: others may not read it, mode 640."""
 
     text: str
     executable: bool = False
+    private: bool = False
 
 
 class Recipe(Value, frozen=True, kw_only=True):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import unknown
+from weighbridge.errors import BadValue, Unsupported, unknown
 from weighbridge.facts import Value
 from weighbridge.flags import Flag, Flags
 
@@ -37,6 +37,36 @@ def upgrade(catalog: Catalog, engine: str, old: str, new: str) -> Upgrade:
     ]
     ordered = sorted(changes, key=lambda c: (not c.ours, not c.change.startswith("gone"), c.flag))
     return Upgrade(engine=engine, old=old, new=new, changes=tuple(ordered))
+
+
+def versions_of(catalog: Catalog, engine: str, old: str | None, new: str | None) -> tuple[str, str]:
+    """The versions to compare: from the oldest that we pin to the newest whose arguments are known, unless told.
+
+    Raises UnknownName, Unsupported for an engine without arguments or with one version, BadValue for one version twice.
+    """
+    if engine in catalog.engine_ids() and engine not in catalog.linted_engine_ids():
+        found = catalog.engine(engine)
+        profile = next(p.id for p in catalog.profiles() if p.card.family in found.families)
+        line = f"invoke render --profile {profile} --engine {engine} --engine-version VERSION --output FOLDER"
+        message = f"{found.title} takes no arguments: what a plan decides is in files that it reads"
+        raise Unsupported(message, f"compare them, made for each version: {line}")
+    known = catalog.flag_versions(engine)
+    if not known:  # no such engine: upgrade() says so
+        return old or "none", new or "none"
+    learn = f"learn another: make flags ENGINE={engine} VERSION=…"
+    if len(known) == 1 and old in (None, *known) and new in (None, *known):
+        raise Unsupported(f"{engine}: the arguments of one version alone are known, {known[0]}", learn)
+    old, new = old or _pinned(catalog, engine, known), new or known[-1]
+    if old == new:
+        raise BadValue(f"--old and --new are both {old}", f"name two of {', '.join(known)}, or {learn}")
+    return old, new
+
+
+def _pinned(catalog: Catalog, engine: str, known: Sequence[str]) -> str:
+    """The oldest version that some cards' images have, as far as its arguments are known."""
+    families = catalog.engine(engine).families.values() if engine in catalog.engine_ids() else ()
+    ours = [v for v in known if v in {f.version for f in families}]
+    return (ours or known)[0]
 
 
 def _flags(catalog: Catalog, engine: str, version: str) -> Flags:

@@ -65,12 +65,14 @@ sh_ npu-each 'for i in 0 1 2 3 4 5 6 7; do for t in board health memory ecc; do 
 sh_ ascend-nodes 'ls -l /dev/davinci* /dev/devmm_svm /dev/hisi_hdc 2>/dev/null; true'
 ask ascend-user id HwHiAiUser
 sh_ ascend-versions 'for f in /usr/local/Ascend/driver/version.info /usr/local/Ascend/firmware/version.info /etc/ascend_install.info /usr/local/Ascend/ascend-toolkit/latest/version.cfg; do echo "== $f"; cat "$f"; done 2>/dev/null; true'
-sh_ ascend-hccn 'PATH=$PATH:/usr/local/Ascend/driver/tools; command -v hccn_tool >/dev/null || exit 127; for i in 0 1 2 3 4 5 6 7; do for t in "-ip -g" "-gateway -g" "-link -g" "-net_health -g" "-tls -g"; do echo "== $i $t"; hccn_tool -i $i $t; done; done 2>&1; true'
+sh_ ascend-hccn 'PATH=$PATH:/usr/local/Ascend/driver/tools; command -v hccn_tool >/dev/null || exit 127; for d in $(ls -dv /dev/davinci[0-9]* 2>/dev/null); do i=${d#/dev/davinci}; for t in "-ip -g" "-gateway -g" "-link -g" "-net_health -g" "-tls -g"; do echo "== $i $t"; hccn_tool -i $i $t; done; done 2>&1; true'
 
 # --- cards: AMD
 ask rocm-smi rocm-smi
+ask rocm-products rocm-smi --showproductname
 ask rocm-smi-json rocm-smi --showproductname --showmeminfo vram --showdriverversion --json
 ask amd-smi amd-smi static --json
+ask rocm-numa cat /proc/sys/kernel/numa_balancing
 sh_ rocm-nodes 'ls -l /dev/kfd /dev/dri 2>/dev/null; cat /sys/module/amdgpu/version 2>/dev/null; true'
 
 # --- host

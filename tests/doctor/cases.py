@@ -56,6 +56,12 @@ DAVINCI = "\n".join(
     f"crw-rw---- 1 HwHiAiUser HwHiAiUser 236, {n} Nov 20 10:00 /dev/{name}"
     for n, name in enumerate([*(f"davinci{i}" for i in range(8)), "davinci_manager", "devmm_svm", "hisi_hdc"])
 )
+PRODUCTS = ok(
+    "".join(
+        f"GPU[{n}]\t\t: Card Series: \t\tAMD Instinct MI300X VF\nGPU[{n}]\t\t: Card Model: \t\t0x74b5\n"
+        for n in range(4)
+    )
+)
 KFD = "crw-rw---- 1 root render 235, 0 Nov 20 10:00 /dev/kfd\n"
 MEMORY = "MemTotal:       24684096 kB\nMemAvailable:   {0} kB\nSwapTotal:      {1} kB\nSwapFree:       {2} kB\nHugetlb:  {3} kB\n"
 STORE: dict[str, Any] = {
@@ -193,6 +199,10 @@ OTHERS = [
     Case("rocm-driver-missing", {"rocm_nodes": ok("")}, None, {"profile": ROCM}),
     Case("rocm-tool-missing", {"rocm_smi": MISSING, "rocm_nodes": ok(KFD)}),
     Case("rocm-group-missing", {"rocm_nodes": ok(KFD), "id": ok("uid=1000(ann) gid=1000(ann) groups=1000(ann),999(docker)\n")}),
+    Case("rocm-cards-few", {"rocm_products": PRODUCTS}, "mi300x-192g-x8"),
+    Case("rocm-cards-other", {"rocm_products": ok(PRODUCTS.text.replace("MI300X", "MI250X"))}, "mi300x-192g-x4"),
+    Case("rocm-partitioned", {"rocm_smi": ok(capture("rocm-smi-mi300x", ("NPS1, SPX", "NPS4, CPX")))}),
+    Case("rocm-numa-balancing", {"rocm_numa": ok("1\n")}, "mi300x-192g-x8"),
     Case("rocm-memory-used", {"rocm_smi": ok(capture("rocm-smi-mi300x"))}),
     Case("store-missing", {}, None, store(exists=False, folder=False, writable=False)),
     Case("store-no-folder", {}, None, store(folder=False)),

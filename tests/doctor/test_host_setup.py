@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 from support_doctor import catalog
 from test_here import tool
 
@@ -111,19 +112,7 @@ def test_applying_it_without_being_root_is_refused(monkeypatch: pytest.MonkeyPat
 
 # --- run: stand-ins for the vendors' tools keep the settings in files -------------------------------------
 
-HCCN = r"""
-echo "hccn_tool $*" >> {log}
-card=$2; what=$3; act=$4; file={state}/$card$what
-case "$act $what" in
-  "-g -ip") [ -f "$file" ] && cat "$file" || echo 'Get ipconf failed, because no ip was preset there!';;
-  "-g -gateway") [ -f "$file" ] && echo "default gateway:$(cat "$file"), Iface:eth$card";;
-  "-g -netdetect") [ -f "$file" ] && echo "netdetect address: $(cat "$file")";;
-  "-g -tls") on=1; [ -f "$file" ] && on=$(cat "$file"); echo "dev_id:$card, tls switch[$on](0:disable, 1:enable)";;
-  "-g -link") echo 'link status: {link}';;
-  "-s -ip") printf 'ipaddr:%s\nnetmask:%s\n' "$6" "$8" > "$file";;
-  *) echo "$6" > "$file";;
-esac
-"""
+HCCN = ROOT / "tests" / "simulated" / "stub" / "hccn_tool"
 NPU_SMI = """
 case "$*" in
   'info -l') for i in 0 1 2 3 4 5 6 7; do echo "        NPU ID                         : $i"; done;;
@@ -141,11 +130,11 @@ class Npus:
     """A machine of eight cards whose network ports are files in a folder."""
 
     def __init__(self, folder: Path, *, link: str = "UP", health: str = "OK") -> None:
-        self.log, state = folder / "log", folder / "state"
-        state.mkdir()
+        self.log = folder / "state" / "log"
+        self.log.parent.mkdir()
         version = folder / "version.info"
         version.write_text("Version=25.3.rc1\n")
-        hccn = HCCN.replace("{log}", str(self.log)).replace("{state}", str(state)).replace("{link}", link)
+        hccn = f'SIMULATED_HCCN={self.log.parent} SIMULATED_LINK={link} exec sh {HCCN} "$@"'
         self.folders = [
             tool(folder, "id", "echo 0"),
             tool(folder, "npu-smi", NPU_SMI.replace("{health}", health)),

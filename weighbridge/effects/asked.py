@@ -29,6 +29,7 @@ from weighbridge.types import Order, Plan, Reach, RunSpec
 if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
     from weighbridge.effects.keyring import Keyring
+    from weighbridge.machines import Machine
 
 
 class Asked:
@@ -161,6 +162,17 @@ class Asked:
             folder = self.home(self.name) / "tls"
             return str(folder / "cert.pem"), str(folder / "key.pem"), os.getgid() or None
         return check_pair(Path(cert), Path(key)) if cert and key else None
+
+    @cached_property
+    def machines(self) -> tuple[Machine, ...]:
+        """The machines of a plan whose engine needs to know them all; none for other plans, which take no addresses."""
+        from weighbridge.machines import read_machines, refuse_machines
+
+        profile = self.catalog.profile(self.plan.profile)
+        if self.plan.nodes > 1 and self.catalog.engine(self.plan.engine).families[self.plan.family].machine_files:
+            return read_machines(self.flags, self.plan, profile)
+        refuse_machines(self.flags, profile)
+        return ()
 
     @cached_property
     def spec(self) -> RunSpec:

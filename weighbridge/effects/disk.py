@@ -105,7 +105,7 @@ def _into(path: Path, text: str) -> None:
 def _write(path: Path, file: File) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(file.text, encoding="utf-8")
-    path.chmod(0o755 if file.executable else 0o644)
+    path.chmod(0o640 if file.private else 0o755 if file.executable else 0o644)
 
 
 def _link(source: Path, target: Path) -> None:

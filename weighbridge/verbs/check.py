@@ -53,10 +53,9 @@ UPGRADE: Flags = {
 @verb(UPGRADE, CATALOG, JSON)
 def upgrade_diff(json: bool, engine: str | None, old: str | None, new: str | None, **values: Any) -> None:
     """What another version of an engine changes on its command line; arguments of our plans first."""
-    from weighbridge.upgrade import upgrade, upgrade_text
+    from weighbridge.upgrade import upgrade, upgrade_text, versions_of
 
     catalog = asked(values).catalog
     name = engine or catalog.profile(ORDER["profile"][0]).family.default_engine
-    versions = catalog.flag_versions(name) or ["none"]
-    found = upgrade(catalog, name, old or versions[0], new or versions[-1])
+    found = upgrade(catalog, name, *versions_of(catalog, name, old, new))
     show(found, lambda: upgrade_text(found), json)

@@ -9,16 +9,27 @@ from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, fl
 from weighbridge.verbs import asked
 from weighbridge.verbs.keys import show_once
 
+MACHINES: Flags = {
+    "nodes": (
+        None,
+        "of a plan over several machines: their addresses, commas between, or a YAML file; first: the one asked",
+    ),
+    "network": (None, "network of the cards' own ports, as given to: invoke host-setup; with --nodes ADDRESSES"),
+    "gateway": (None, "gateway of that network (default: its first address)"),
+}
 
-@verb(ORDER, RUN, {"output": (None, "folder to write (default build/<profile>-<model>)")}, DRY, JSON)
+
+@verb(ORDER, RUN, {"output": (None, "folder to write (default build/<profile>-<model>)")}, MACHINES, DRY, JSON)
 def render(json: bool, dry_run: bool, output: str | None, **values: Any) -> None:
     """Write the Dockerfile, the entrypoint, the run lines and the compose file of a plan. Builds nothing."""
     from weighbridge.effects.disk import write_folder
+    from weighbridge.machines import render_machines
     from weighbridge.plan import slug
     from weighbridge.render import render_all
 
     it = asked(values)
-    files = render_all(it.plan, it.spec, it.catalog)
+    several = it.machines
+    files = render_machines(it.plan, several, it.catalog) if several else render_all(it.plan, it.spec, it.catalog)
     folder = Path(output) if output else Path("build") / f"{slug(it.plan.profile)}-{slug(it.plan.model)}"
     if not dry_run:
         write_folder(folder, files)
