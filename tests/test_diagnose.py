@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from weighbridge.effects import logfile
 from weighbridge.effects.logfile import appliance_log, read_log
 from weighbridge.errors import BadFile, NotReady, Refused, UnknownName
 from weighbridge.failures import Book, read_book
+from weighbridge.logs import clean
 from weighbridge.road import make_plan
+from weighbridge.signs import words
 from weighbridge.types import Order
 
 BOOK = read_book(Catalog())
@@ -84,6 +87,62 @@ def test_a_log_of_an_engine_that_serves_shows_nothing(name: str, book: Book) -> 
     }[name]
     found = diagnose(said, book)
     assert (found.failure, found.line, found.title) == (None, None, "nothing in this log is a failure")
+
+
+HARMLESS = (
+    "WARNING 01-02 03:04:05 [cuda.py:1] Your device 'Tesla T4' doesn't support torch.bfloat16. "
+    "Falling back to torch.float16 for compatibility.",
+    "Cannot use FA version 3 is not supported due to FA3 is only supported on devices with 9.x",
+    "INFO 01-02 03:04:05 executor_base.py:111] # cuda blocks: 1234, # CPU blocks: 0",
+    "INFO [network.py:33] Port 8998 is already in use, trying port 8999",
+    "QwenFor has no vLLM implementation, falling back to Transformers implementation.",
+    '  "State": {"OOMKilled": false, "ExitCode": 0}',
+    "gpu:77952:77952 [0] NCCL INFO NCCL_P2P_DISABLE set by environment to 1",
+    "gpu:77952:77952 [0] NCCL INFO Channel 00 : 0[0] -> 1[1] via P2P/CUMEM",
+    "Custom allreduce is disabled because your platform lacks GPU P2P capability or P2P test failed.",
+    "server_args=ServerArgs(trust_remote_code=True, watchdog_timeout=300, disable_cuda_graph=False)",
+    "INFO [weight_utils.py:1] No model.safetensors.index.json found in remote.",
+    "Some weights of QwenModel were not initialized from the model checkpoint and are newly initialized",
+    "Your GPU does not have native support for FP8 computation but FP8 quantization is being used.",
+    "path owner uid mismatch: path=/m, current_uid=1, path_uid=0, owner mismatch is ignored",
+    "HCCL_CONNECT_TIMEOUT=7200 HCCL_IF_IP=10.0.0.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_what_an_engine_writes_when_nothing_is_wrong_is_no_failure(line: str, book: Book) -> None:
+    assert diagnose([line, "INFO next", "INFO and next", "INFO last"], book).failure is None
+
+
+PATTERNS = sorted({s.text for f in BOOK.failures.values() for s in f.signs})
+SAID = sorted({line.text for name in ROWS for line in clean(lines(name)[1:], BOOK)})
+
+
+def test_the_words_of_a_sign_stand_in_each_line_that_it_matches() -> None:
+    for pattern in PATTERNS:
+        found = words(pattern)
+        assert found, f"{pattern}: a way through it has no plain word, and each line of a log would be tried"
+        assert len(min(found, key=len)) >= 2
+        for text in filter(re.compile(pattern).search, SAID):
+            assert any(word in text for word in found), (pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("abc", {"abc"}),
+        ("ab+c.*long enough", {"long enough"}),
+        ("(one|other) way", {" way"}),
+        ("(first|second)", {"first", "second"}),
+        ("(first|second)?.", None),
+        ("one|.*", None),
+        (r"\(x\)|a{2,}bcd", {"(x)", "bcd"}),
+        ("(?P<n>\\d+)GiB(?!no)", {"GiB"}),
+        ("a", None),
+    ],
+)
+def test_plain_words_of_a_pattern(pattern: str, found: set[str] | None) -> None:
+    assert words(pattern) == found
 
 
 # --- what the text around a cause does -------------------------------------------------------------------
