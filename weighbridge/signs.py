@@ -102,7 +102,7 @@ def _words(items: Any) -> frozenset[str] | None:
 def _inner(kind: str, value: Any) -> frozenset[str] | None:
     """What must stand in a group, in one of several ways, or in what is repeated."""
     if kind == "SUBPATTERN":
-        return _words(value[-1])
+        return None if value[1] & re.IGNORECASE else _words(value[-1])
     if kind.endswith("_REPEAT") and value[0] > 0:
         return _words(value[-1])
     if kind == "BRANCH":
