@@ -1,4 +1,4 @@
-"""docs/diagnose.md's numbers and list of failures, from the data and the logs in tests/diagnose/logs."""
+"""docs/diagnose.md's numbers and list of failures, from the data and the logs in tests/diagnose."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from weighbridge.facts import Value
 from weighbridge.failures import CERTAINTIES, Book, read_book
 
 PAGE = Path("docs/diagnose.md")
-LOGS = Path("tests/diagnose/logs")
+LOGS = Path("tests/diagnose")  # logs/ and held/
 MARK = "<!-- made by `make diagnose-report` -->\n"
 NONE = "none"  # the class of a log whose cause is no known failure
 
 
 class Head(Value, frozen=True, kw_only=True):
-    """The first line of a log in tests/diagnose/logs: what it shows, who wrote it, where it is from, what it is for."""
+    """The first line of a log in tests/diagnose: what it shows, who wrote it, where it is from, what it is for."""
 
     failure: str = msgspec.field(name="class")
     engine: str
@@ -34,6 +34,7 @@ class Judged(NamedTuple):
 
     name: str
     head: Head
+    lines: list[str]  # what follows the first
     found: str
     certainty: str | None
     quote: str
@@ -45,11 +46,11 @@ class Judged(NamedTuple):
 
 def judged(book: Book, folder: Path = LOGS) -> Iterator[Judged]:
     """Every log, diagnosed with the signs of all engines."""
-    for path in sorted(folder.glob("*.txt")):
+    for path in sorted(folder.glob("*/*.txt")):
         first, *lines = path.read_text(encoding="utf-8").split("\n")
         head = msgspec.yaml.decode(first.removeprefix("# "), type=Head)
         found = diagnose(lines, book)
-        yield Judged(path.stem, head, found.failure or NONE, found.certainty, found.quote)
+        yield Judged(path.stem, head, lines, found.failure or NONE, found.certainty, found.quote)
 
 
 def precision(rows: Sequence[Judged]) -> str:

@@ -38,7 +38,7 @@ def book() -> Book:
 
 
 def lines(name: str) -> list[str]:
-    return (ROOT / LOGS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return ROWS[name].lines
 
 
 # --- the logs --------------------------------------------------------------------------------------------
@@ -74,9 +74,9 @@ def test_every_log_names_a_known_failure_and_a_public_address(book: Book) -> Non
 
 @pytest.mark.parametrize("row", [r for r in ROWS.values() if r.found != NONE], ids=lambda r: r.name)
 def test_the_line_that_is_quoted_stands_in_the_log(row: Judged, book: Book) -> None:
-    found = diagnose(lines(row.name)[1:], book)
+    found = diagnose(row.lines, book)
     assert found.line is not None
-    assert found.quote.strip("… ")[:40] in "".join(lines(row.name)[found.line : found.line + 2])
+    assert found.quote.strip("… ")[:40] in "".join(row.lines[found.line - 1 : found.line + 1])
 
 
 @pytest.mark.parametrize("name", ["ordinary", "sure"])
@@ -115,7 +115,7 @@ def test_what_an_engine_writes_when_nothing_is_wrong_is_no_failure(line: str, bo
 
 
 PATTERNS = sorted({s.text for f in BOOK.failures.values() for s in f.signs})
-SAID = sorted({line.text for name in ROWS for line in clean(lines(name)[1:], BOOK)})
+SAID = sorted({line.text for name in ROWS for line in clean(lines(name), BOOK)})
 
 
 def test_the_words_of_a_sign_stand_in_each_line_that_it_matches() -> None:
@@ -182,7 +182,7 @@ def test_an_error_that_goes_on_indented_is_shown_with_its_reason(book: Book) -> 
 
 
 def test_a_line_that_a_terminal_broke_in_two_is_put_together(book: Book) -> None:
-    whole = lines("rtx5090-pp-context")[1]
+    whole = lines("rtx5090-pp-context")[0]
     at = whole.index("estimated maximum") + 4
     found = diagnose([whole[:at], whole[at:]], book)
     assert found.failure == "kv-cache-too-small"
@@ -292,7 +292,7 @@ def said_of(error: NotReady, catalog: Catalog, **order: Any) -> list[str]:
 
 
 def test_a_failed_start_says_what_to_change(catalog: Catalog) -> None:
-    diagnosis, change = said_of(died(*lines("rtx5090-pp-context")[1:]), catalog)
+    diagnosis, change = said_of(died(*lines("rtx5090-pp-context")), catalog)
     assert diagnosis.startswith("diagnosis (sure): the KV cache does not hold one request of the asked length: ")
     assert change.strip() == (
         "change: what the engine found to fit: "
@@ -378,7 +378,7 @@ def test_signs_of_one_s_own_are_found(tmp_path: Path) -> None:
 
 # --- the verb --------------------------------------------------------------------------------------------
 
-LOG = str(ROOT / LOGS / "rtx5090-pp-context.txt")
+LOG = str(ROOT / LOGS / "logs" / "rtx5090-pp-context.txt")
 
 
 def test_a_log_with_an_order_gives_a_line_to_type(inv: Any) -> None:
