@@ -6,13 +6,14 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from itertools import accumulate
-from re import _parser  # type: ignore[attr-defined]  # what a pattern is made of, nobody else tells
 from typing import Any, NamedTuple
 
 from weighbridge.failures import CERTAINTIES, Failure, Sign
 from weighbridge.logs import Line
 
+_parser: Any = import_module("re._parser")  # what a pattern is made of, nobody else tells
 _NEAR_LINES = 60
 _LAST_LINES = 2
 _SHORTEST = 2
