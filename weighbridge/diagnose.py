@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import DoesNotFit, NotPublic, NotReady, Refused
 from weighbridge.facts import Model, Value
-from weighbridge.failures import CERTAINTIES, Book, Change, Failure, Sign, loosely, read_book
+from weighbridge.failures import CERTAINTIES, Book, Change, Failure, read_book
 from weighbridge.logs import Line, clean, first_cause, quote, ready_at
 from weighbridge.road import command_line, make_plan
+from weighbridge.signs import hits
 from weighbridge.types import Order, Plan
 
-_NEAR_LINES = 60
-_LAST_LINES = 2
 _PLANNED = {  # fields of an order whose planned value has another name
     "context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens",
 }  # fmt: skip
@@ -47,18 +46,6 @@ class Remedy(Value, frozen=True, kw_only=True):
     plan: Plan | None = None
 
 
-class _Hit(NamedTuple):
-    """A sign that was found. Smaller is better: surer, earlier, nearer, and more of the line."""
-
-    rank: int
-    at: int
-    distance: int
-    rest: int
-    failure: str
-    match: re.Match[str]
-    line: Line
-
-
 # --- the failure -----------------------------------------------------------------------------------------
 
 
@@ -69,10 +56,10 @@ def diagnose(raw: Sequence[str], book: Book, skipped: int = 0) -> Diagnosis:
     """
     lines = [line._replace(number=line.number + skipped) for line in clean(raw, book)]
     served = ready_at(lines, book)
-    hits = list(_hits(lines, book, served))
-    if not hits:
+    found = sorted(hits(lines, book.failures, served), key=lambda h: h[:4])
+    if not found:
         return _unknown([line for line in lines if line.number > served], book)
-    best = min(hits, key=lambda h: h[:4])
+    best = found[0]
     failure = book.failures[best.failure]
     return Diagnosis(
         failure=best.failure,
@@ -81,7 +68,7 @@ def diagnose(raw: Sequence[str], book: Book, skipped: int = 0) -> Diagnosis:
         line=best.line.number,
         quote=quote(best.line.text, best.match.start()),
         because=failure.because,
-        numbers=_numbers(h.match for h in hits if h.failure == best.failure),
+        numbers=_numbers(h.match for h in found if h.failure == best.failure),
         type=failure.type,
     )
 
@@ -92,42 +79,6 @@ def _unknown(lines: Sequence[Line], book: Book) -> Diagnosis:
         return Diagnosis(failure=None, title="nothing in this log is a failure", certainty=None, line=None, quote="")
     title = "no known failure; the first cause in the log is this"
     return Diagnosis(failure=None, title=title, certainty=None, line=cause.number, quote=quote(cause.text))
-
-
-def _hits(lines: Sequence[Line], book: Book, served: int) -> Iterator[_Hit]:
-    """Every sign below the line of this number."""
-    any_sign = loosely(s.text for f in book.failures.values() for s in f.signs)
-    signs = [(name, s, re.compile(s.text)) for name, f in book.failures.items() for s in f.signs]
-    near = {s.near: re.compile(s.near) for _, s, _ in signs if s.near}
-    for at, line in enumerate(lines):
-        if line.number <= served:
-            continue
-        # a terminal may have broken a line in two: it is tried with the next one, from where it begins
-        text = line.text + (lines[at + 1].text if at + 1 < len(lines) else "")
-        if not any_sign.search(text):
-            continue
-        for name, sign, pattern in signs:
-            match = pattern.search(line.text) or _across(pattern, line.text, text)
-            distance = _distance(sign, at, lines, near) if match else None
-            if match and distance is not None:
-                rank, rest = CERTAINTIES.index(sign.certainty), match.start() - match.end()
-                yield _Hit(rank, at, distance, rest, name, match, line)
-
-
-def _across(pattern: re.Pattern[str], line: str, text: str) -> re.Match[str] | None:
-    match = pattern.search(text)
-    return match if match and match.start() < len(line) < match.end() else None
-
-
-def _distance(sign: Sign, at: int, lines: Sequence[Line], near: Mapping[str, re.Pattern[str]]) -> int | None:
-    """Lines between a sign and what it must stand beside; None when that is not there."""
-    if sign.last and at < len(lines) - _LAST_LINES:
-        return None
-    if sign.near is None:
-        return 0
-    around = range(max(0, at - _NEAR_LINES), min(len(lines), at + _NEAR_LINES + 1))
-    found = [abs(i - at) for i in around if near[sign.near].search(lines[i].text)]
-    return min(found, default=None)
 
 
 def _numbers(matches: Iterator[re.Match[str]]) -> dict[str, float]:

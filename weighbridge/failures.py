@@ -19,11 +19,15 @@ _SHARED = "_shared"
 
 
 class Sign(Value, frozen=True, kw_only=True):
-    """A pattern for one line of a log. Its named groups are numbers that a change may use."""
+    """A pattern for one line of a log. Its named groups are numbers that a change may use.
+
+    It counts only beside a line that shows `near`, `last` as the last thing written, `served` after the engine served.
+    """
 
     text: str
     near: str | None = None
     last: bool = False
+    served: bool = False
     certainty: Literal["sure", "likely", "possible"] = "sure"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from weighbridge.failures import Book, loosely
 
@@ -12,9 +14,11 @@ _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Refused|Inter
 _SAID = re.compile(
     r"^(?:\S+: )?(?:fatal )?error: |^Error response from daemon|\bFATAL\b|core dumped|Segmentation fault"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 _MOST_LETTERS = 320
 _MOST_OF_A_LINE = 10_000
+_PACKED_FROM = 80
+_MESSAGE_KEYS = ("log", "message", "msg", "textPayload", "line", "MESSAGE")
 
 
 class Line(NamedTuple):
@@ -31,13 +35,39 @@ def clean(raw: Sequence[str], book: Book) -> list[Line]:
     writers = [re.compile(p) for p in book.processes]
     found = []
     for number, line in enumerate(raw, 1):
-        depth = next((i for i, w in enumerate(writers) if w.search(line[:120])), len(writers))
-        text, before = _COLOUR.sub("", line[:_MOST_OF_A_LINE]).rstrip(), ""
-        while text != before:
-            before, text = text, prefix.sub("", text)
-        if text.strip():
-            found.append(Line(number, depth, text))
+        for part in _parts(line):
+            depth = next((i for i, w in enumerate(writers) if w.search(part[:120])), len(writers))
+            text, before = _COLOUR.sub("", part).rstrip(), ""
+            while text != before:
+                before, text = text, prefix.sub("", text)
+            if text.strip():
+                found.append(Line(number, depth, text))
     return found
+
+
+def _parts(line: str) -> Iterator[str]:
+    """The lines that one holds: what a tool packed into JSON, what was escaped, and what is too long for one."""
+    packed = line.find('{"', 0, _PACKED_FROM)
+    text = (_unpacked(line[packed:]) if packed >= 0 else None) or line
+    if len(text) > _MOST_LETTERS and "\\n" in text:
+        text = text.replace("\\n", "\n")
+    for part in text.split("\n") if "\n" in text else (text,):
+        for start in range(0, len(part) or 1, _MOST_OF_A_LINE):
+            yield part[start : start + _MOST_OF_A_LINE]
+
+
+def _unpacked(line: str) -> str | None:
+    """The message in a line of JSON, as Docker's own log files and log collectors have them."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    for key in ("fields", "jsonPayload"):
+        found |= found[key] if isinstance(found.get(key), dict) else {}
+    said = next((found[key] for key in _MESSAGE_KEYS if isinstance(found.get(key), str)), None)
+    return said.rstrip("\r\n") if said else None
 
 
 def ready_at(lines: Sequence[Line], book: Book) -> int:

@@ -14,6 +14,8 @@ from weighbridge.errors import BadFile, HostError, UnknownName, nearest
 
 _MOST_BYTES = 16 << 20
 _PART_BYTES = 1 << 20
+_CONTROL = bytes({*range(32), 127} - {*b"\t\n\r\f\b\x07\x1b"})
+_CONTROLS = 20  # one byte in so many may be a control character in what is text
 
 
 class Log(NamedTuple):
@@ -40,7 +42,8 @@ def _log(stream: BinaryIO, name: str) -> Log:
     parts: deque[bytes] = deque()
     size = skipped = 0
     while part := stream.read(_PART_BYTES):
-        if b"\0" in part:
+        part = part.translate(None, b"\0")  # a rotated log begins with zeros, one in UTF-16 is half of them
+        if not parts and _CONTROLS * len(part.translate(None, _CONTROL)) < (_CONTROLS - 1) * len(part):
             raise BadFile(f"{name}: not text", f"unpack it first, such as: zcat {name} | invoke diagnose --log -")
         parts.append(part)
         size += len(part)
