@@ -9,6 +9,7 @@ from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profil
 from weighbridge.verbs.prove import bench
 from weighbridge.verbs.serve import build, clean, logs, render, run, status, stop
 from weighbridge.verbs.smoke import smoke
+from weighbridge.verbs.warm import warm
 from weighbridge.verbs.weights import fetch, verify
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "stop",
     "upgrade_diff",
     "verify",
+    "warm",
 ]
