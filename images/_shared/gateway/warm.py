@@ -249,7 +249,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes, mode: int, mtime: int, 
 
 def main(words: list[str]) -> int:
     wanted = read_json(HOME / "warm.json")
-    given = dict(zip(words[1::2], words[2::2], strict=False))
+    given = dict(zip(words[1::2], words[2::2]))  # noqa: B905  Python 3.9 knows no strict
     if words[:1] == ["use"]:
         os.umask(0o007)  # group 0 may write, so that the next start may have any uid
         if wanted:  # an engine that keeps nothing has none
