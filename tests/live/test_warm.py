@@ -1,10 +1,11 @@
-"""Warm starts of the CPU appliance: what a first start found out travels in the image; what is broken breaks nothing."""
+"""Warm starts of the CPU appliance: what a first start found out travels in the image; a broken layer breaks nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -24,12 +25,11 @@ NAME = "weighbridge-live-warm"
 INVOKE = str(Path(sys.executable).with_name("invoke"))
 PLAN = ("--context", "1000", "--sequences", "2")  # an image of its own: others' start as they are
 CONFIG = tempfile.mkdtemp(prefix="weighbridge-live-")
+MODEL = ROOT / "models" / "weighbridge-demo"
 USE = ("/usr/bin/python3", "/opt/weighbridge/warm.py", "use", "any")
 
 
 def invoke(*words: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     around = {**os.environ, "XDG_CONFIG_HOME": CONFIG}
     return subprocess.run(
         [INVOKE, *words], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, env=around
@@ -104,9 +104,11 @@ def test_a_layer_that_was_changed_or_is_another_plans_is_ignored_in_one_line(
     key = (layer / "key.json").read_text()
 
     def said() -> str:
-        words = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/var/cache/weighbridge:mode=1777", "--volume",
-                 f"{layer}:/opt/weighbridge/warm:ro", "--volume", f"{ROOT}/models/weighbridge-demo:/models/weighbridge-demo:ro",
-                 "--network", "none", "--entrypoint", USE[0], done["image"], *USE[1:]]  # fmt: skip
+        words = [
+            "docker", "run", "--rm", "--read-only", "--network", "none", "--tmpfs", "/var/cache/weighbridge:mode=1777",
+            "--volume", f"{layer}:/opt/weighbridge/warm:ro", "--volume", f"{MODEL}:/models/weighbridge-demo:ro",
+            "--entrypoint", USE[0], done["image"], *USE[1:],
+        ]  # fmt: skip
         found = subprocess.run(words, capture_output=True, text=True, check=True)
         return found.stderr.strip()
 
