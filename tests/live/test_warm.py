@@ -1,4 +1,4 @@
-"""Warm starts of the CPU appliance: what a first start found out travels in the image; a broken layer breaks nothing."""
+"""Warm starts of the CPU appliance: what a first start found out travels in the image; a broken one breaks nothing."""
 
 from __future__ import annotations
 
