@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.disk import MARKER
-from weighbridge.effects.docker import Host
+from weighbridge.effects.docker import WARM, Host
 from weighbridge.errors import HostError
 
 _CACHED = ("wheels", "train", "oci")
@@ -23,7 +23,7 @@ def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[s
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
     gone += [str(v.name) for v in volumes]
     if not dry_run:
-        for image in [*images, *bases]:
+        for image in [*sorted(images, key=lambda i: WARM not in i.labels), *bases]:  # what lies on another first
             host.remove_image(image)
         for volume in volumes:
             host.remove_volume(volume)

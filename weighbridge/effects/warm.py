@@ -172,7 +172,6 @@ def _bake(
         raise Unsupported(f"{name} was made for another plan: {other}", "plan as it was made, or: invoke warm")
     built = appliance.build(plan, catalog, host, folders, say)
     base = _cold(host, built.digest, built.tag)
-    _, _, old = _found(host, built.digest)
     folder = folders.build / f"{built.tag.replace('/', '-').replace(':', '-')}-{LAYER}"
     files = {"image/Dockerfile": File(text=_DOCKERFILE.format(base=base))}
     try:
@@ -180,9 +179,10 @@ def _bake(
         host.build(folder / "image", tag=built.tag, labels={WARM: digest}, say=say)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for image in old:  # one that an appliance still runs from goes with: invoke clean
-        with suppress(HostError):
-            host.remove_image(image)
+    for image in _found(host, built.digest)[1]:
+        if not image.tags:  # the layer before; one that an appliance still runs from goes with: invoke clean
+            with suppress(HostError):
+                host.remove_image(image)
     return Warmed(
         image=built.tag, card=manifest.card, made=manifest.made, digest=digest, files=len(manifest.files),
         size_bytes=manifest.size_bytes, folders=folders_of(manifest),
@@ -191,7 +191,7 @@ def _bake(
 
 def _cold(host: Host, digest: str, tag: str) -> str:
     """A tag of the image without a layer, so that layers do not lie on one another."""
-    cold, _, _ = _found(host, digest)
+    cold = next(iter(_found(host, digest)[0]), None)
     if cold is None:
         message = f"{tag} is here with a warm layer only"
         raise HostError(message, f"docker rmi {tag}, then: invoke warm")
@@ -201,12 +201,11 @@ def _cold(host: Host, digest: str, tag: str) -> str:
     return f"{tag}{_COLD}"
 
 
-def _found(host: Host, digest: str) -> tuple[Image | None, Image | None, list[Image]]:
-    """Of a recipe's images: one without a layer, the one with, and all with one."""
+def _found(host: Host, digest: str) -> tuple[list[Image], list[Image]]:
+    """Of a recipe's images those without a layer, and those with one."""
     with engine_trouble("the Docker engine does not list its images"):
         found = host.client.images.list(filters={"label": f"{LABEL}.recipe={digest}"})
-    warm = [i for i in found if WARM in i.labels]
-    return next((i for i in found if WARM not in i.labels), None), next(iter(warm), None), warm
+    return [i for i in found if WARM not in i.labels], [i for i in found if WARM in i.labels]
 
 
 def layer_here(tag: str) -> str | None:
