@@ -29,8 +29,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5bf7eba46c2af79d9ad24077d2349d3f1cffaef588edc0afb36b6ad65c2d7d43 \
+  --label io.weighbridge.plan=e1dbc186e5043c315ac5d8caf89b6dc5feb20b00e97274820a665fc8cf0a936d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=42d8033bd4323108e59cdf3c8118bbcf3d38da51e9ecc9f372a3a5b38fb1f181 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-5bf7eba46c2a
+  --label io.weighbridge.spec=314d13fa7e69f77b256b15246c8ebf6061b72cc8a70b5345e1367af11c89509f \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-e1dbc186e504

@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d3ee83d1672a84b4649fbab926eab39caf66c36e0d9662538d92b3561a7a8c59 \
+  --label io.weighbridge.plan=70c632ae0e4a4c5d16ea3d645b0f46fa2935c99207aa39e73dc3b0b2ce1aa2d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=ef608bd7c2333736fd107f825a8dd7c94f4b3d12e8b29399f2e87433e0979a89 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-d3ee83d1672a
+  --label io.weighbridge.spec=73c50d9ceb9b410fc230311365643c5b49641f8670da750af2f761cd1359bab7 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-70c632ae0e4a

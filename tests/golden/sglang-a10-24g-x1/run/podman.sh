@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c01a141712ce086499480393bdef2f18e346ffdbdac692d5fae0c5061f46d924 \
+  --label io.weighbridge.plan=1b97248a927d90d21892871ec2e3cc69055c65f0f4076873844594205d8d3d05 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=8598bc574aafdc2394393a0482f2ceb54ad7b1d115bd731cf35a501c46fc9349 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-c01a141712ce
+  --label io.weighbridge.spec=9737305971416aa1118c491b43e0f2ccbda0d3e7b3e55d0c0204af00ae399ec1 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-1b97248a927d

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0873519771eec834cf2337a4b8f4a26bd3b584bae43543ece306fa5129e62987 \
+  --label io.weighbridge.plan=92aaa12b0b82a7ac610d5189155c8a7ca0d6049cc88c510f4e961845009871ac \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=4b77041a43e24bd2ba74b081013b3b8c8a54634ae7a937c10c11c84d79e43528 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0873519771ee
+  --label io.weighbridge.spec=11edf25652f25fd6b1011cbff3fd0e99bb38190c969b0d6abc9694fbf482acc8 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-92aaa12b0b82

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0a139a95b4431fb37ca8fca7c87e602988dac6d4d851bd227e05f913dce7da95 \
+  --label io.weighbridge.plan=3edd339cf4437319b3cd27e4aef98968d99ed6cc8e51980b097d7686a1e71f6b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=70ba6d9cdd1692314c378b14648f80104e9144bfcfb727be2309c93068bbb26e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-0a139a95b443
+  --label io.weighbridge.spec=13b395b84c4ebbbe923f15b0eef96ed58b7679926785abf32aceeafb369ccf5f \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-3edd339cf443

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5735a713a72fd7c593486010733f982c73d7520f2eb2059d7063c3b55732b370 \
+  --label io.weighbridge.plan=9d9556e0c5856bc381d2d3074c5b3d1333dd7e0dca920c1cf7cb340eeb67019e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=beef3eef58784125e55090cb6acdb305d1900462400acda21a1078350140b804 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-5735a713a72f
+  --label io.weighbridge.spec=1689d79f9a4bef1dda4a7fcfd38c11f360bc31e5b4d7a298a57f0e0994c888d8 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-9d9556e0c585

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
+  --label io.weighbridge.plan=76e89f8e0c837f94b5a7f577e4baef7a78d1d983ad4b1b7557e30a33fb12bb89 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771
+  --label io.weighbridge.spec=aea468fa6a8f70aef411b447ca4fc12f60eb49ce5035326d118d8a6d6b5cd502 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-76e89f8e0c83

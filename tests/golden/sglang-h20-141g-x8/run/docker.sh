@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=eb2eea93dbc0574033206fe5b1aa74538586a88aa0d70f355a9a6319951cc24a \
+  --label io.weighbridge.plan=0f8697fece3f98bca6d0129dd0cd7d019e1c06d872f0ea18706b89f007bc6082 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=d08af5c5d7910a5a20cb6a030413039cf8a42fc2a546ca7fa61f4274bd6228e0 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-eb2eea93dbc0
+  --label io.weighbridge.spec=21d207a5074511793626b01786e13609e3f3a2d74b8076952f2085a5f59ab62e \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-0f8697fece3f

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1a3f3afecb48d342d5ae88f4fb4d0ac4d443b6096d2ac68c149c736ebda6329e \
+  --label io.weighbridge.plan=4fa093011e4e02975a9fe011204af97dded3741f5f0356239fe56399db314390 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=d147cb05685832d7f117f24da4136e22c19e996c9e685e8e497bd29fa0291e74 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1a3f3afecb48
+  --label io.weighbridge.spec=0ae15691646c97f8cdb1654cccd50e4254214baab1ec6f716418121d97d1bf10 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-4fa093011e4e

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=f58c2aa5742f072f2deba2a8069e087e44d7fb150442ee95dec76f3102c62e8d \
+  --label io.weighbridge.plan=caa736285b186203a12d53ed169f7b55757a940a6d3cf582297a22d0b7b00b86 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6f3eec6866249f05a976ca87705c83eee6afe5f93849a8034dbed2862511461a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-f58c2aa5742f
+  --label io.weighbridge.spec=0306c96214d86b62a323b50d52e182cf90a73071c4226c67f3753669cb2cc868 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-caa736285b18

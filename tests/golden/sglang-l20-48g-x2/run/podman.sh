@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
+  --label io.weighbridge.plan=e3fd0328182cd0680f811908268c13f9afdde1fce20e9989c5c66d27bf717aaf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa
+  --label io.weighbridge.spec=952407d45455f96a7109eb386971b148314f0683156c3edfcd07c2cefc9e6421 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e3fd0328182c

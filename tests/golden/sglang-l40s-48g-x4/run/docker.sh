@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c02c88163cf9d495c75e2bd0aff1a40b9b80fb9706dc882d5e493729664f543d \
+  --label io.weighbridge.plan=40c72be95111218b8f6b33593de9c89103b2f47d25517cb3261ba0b207441266 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=004edf6487095a98e73f6c80bc574c44ecb04d1abe78190287538528a40a70e7 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c02c88163cf9
+  --label io.weighbridge.spec=a06cdd65861e01573df4d8f08f7776e69d87063603fb9d7d6833e677221b12ce \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-40c72be95111

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f0fca9c35cd2cbfb9466a2d84d06005208ed5d0362025f190f33f6a26d9b8561 \
+  --label io.weighbridge.plan=5b112ad5826baffba56acc7da3611f4c9d895fcd2691f4d09ff16b8be33c419a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=7c77ac67058c3bf80045683e3bf14347f50a1d7063e17eedbaa4b974d5543cc9 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f0fca9c35cd2
+  --label io.weighbridge.spec=4dafd9cabe01f54c13932067302df3c1558295dba6d3a68957e946786ed42f3c \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-5b112ad5826b

@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
+  --label io.weighbridge.plan=8545dbe608896cbe6c24c71dcdae7ed84aca48a0490b9be6525ecd7601a73d56 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244
+  --label io.weighbridge.spec=f69022f23f3a61a86189b1a58aa6856bc52c54a470a68758fa0098a5d36c15f1 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-8545dbe60889

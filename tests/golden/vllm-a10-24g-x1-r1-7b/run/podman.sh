@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3605f72eaddf0ebcea3f96972d72867db989b2710d509df18615b5ef18e1cfcb \
+  --label io.weighbridge.plan=b421f83eacb32217e5e655ad8517ec4d9e76dcd6dc1af7e726668bc5f3008566 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=0864162af764ed731c5756e6d4975bf826b0a5290843dd849b84f098033274f7 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-3605f72eaddf
+  --label io.weighbridge.spec=e6979e23f34bb91ec301dbd3ddc4ef960589f17c7ff787391f8ee2d0e83cf49c \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-b421f83eacb3

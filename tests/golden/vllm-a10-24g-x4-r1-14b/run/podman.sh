@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4bcb13c2b4ad962b84fdb0c5ec765faa371c823139f9438c97ce5e23b109453f \
+  --label io.weighbridge.plan=8c4c7a4417cb8678cdf566cf45faabac7538f51b670cda9b5e8d287b0ea48fd5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=f44750f20090be107fceaf0df35f0a0fee28c92925174340bfe85a61ff297fc0 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-4bcb13c2b4ad
+  --label io.weighbridge.spec=b0ca89df756e5b7c0af935b94da066512350a2f3333964952dbcc19d0d49fcdb \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-8c4c7a4417cb

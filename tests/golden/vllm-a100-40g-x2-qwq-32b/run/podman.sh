@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=24c384805d4d4b5ace561cb47d0c9faddfec3b874f9741221496164c36357eee \
+  --label io.weighbridge.plan=0ba9c9c84e80b37e828e22b11f3961ae4d55a04edc8840c829cb042b1c4a1191 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f108625472f88077e8026976b6d1b2a91148e7e565ea0b0ece1a7528a5fbb75d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-24c384805d4d
+  --label io.weighbridge.spec=891e17b225a6f6b8ed7b45ccd4bcfea52e8f30caed09d1156b4efcf1592fe03d \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-0ba9c9c84e80

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=bd833a4fb60be9ec2db553e7be4de85ad3a8c4f066a991c8602c2dfb69148817 \
+  --label io.weighbridge.plan=ff1d98d2592ae6f4e62731b49b3fc2c817896bd28a0a74d64269e1410b3ad941 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=4f6ef61a709b66748f5753d8dd1ad80c627f2a698ca75e58064cacb28df3e421 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bd833a4fb60b
+  --label io.weighbridge.spec=ad6a879e0f26f4ecbef1822bf374c99103006a33ed2647b876982e44e85a1b50 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-ff1d98d2592a

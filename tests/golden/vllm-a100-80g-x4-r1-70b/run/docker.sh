@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5520aebad73a1a05f7459fa160d4fba530e49720d29ce950c44a42fe24ba2684 \
+  --label io.weighbridge.plan=16f6b0bff8742710dd9081b4bd98ccd0744a356db95c1f1872235dccad338010 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=00ecabd555c111bbd7cf3479882b399801dac655c959fae54d93893f49767a03 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5520aebad73a
+  --label io.weighbridge.spec=44dc66a48e01fb468b74ed506c0205ad5a99674e1238e9ae629bb1110baa661f \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-16f6b0bff874

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=33bc7aa05ff224a4c05add2ce511b59acfe3a0938d8eaac71fbc63ae635d08da \
+  --label io.weighbridge.plan=f5456af3d8fcb2633d5718e946a751a09bb8f9da159708514105f0eddfb57923 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f1005a504c78b634b53f899b8c58c3890a7fd08dd217e8bc6894c6e61cf93ddb \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-33bc7aa05ff2
+  --label io.weighbridge.spec=25d0ea0d50a2bbd4f1782396b01c39253727aeb85166f9ae59cd5bfc2f492f1d \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f5456af3d8fc

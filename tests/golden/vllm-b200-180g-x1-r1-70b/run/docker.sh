@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fb077604bbd12222949387186c0a119eb46fbdbf7e93f463cae3f79c7623390b \
+  --label io.weighbridge.plan=18fc272245ac203015fdbdf6d3af3a924569066362d9f8b84692635eaad540bd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=35d0b140192330eaf46b999a7fcd661c9aad62b75a8d96aad28e7aa7cf48cb51 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-fb077604bbd1
+  --label io.weighbridge.spec=690b24e5d0c2e1da3b8f3bed1da5e69252f07e79caae38b9d80140c3a4751382 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-18fc272245ac

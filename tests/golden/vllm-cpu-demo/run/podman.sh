@@ -16,12 +16,13 @@ podman run \
   --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-demo,target=/var/cache/weighbridge \
   --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=a0f4ba57dd61929e3706b1908947aedfd518cb6cd31d258464be9afec738a3c5 \
+  --label io.weighbridge.plan=8d6b5c93cf90456997ba01a7431681f29ced823a7874f760f2ca3537985d817c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=5f2405f0ce65660ccdfe7c0a4cea61f11c789cfe658a45820393508a4416a3e7 \
-  weighbridge/vllm:cpu-weighbridge-demo-a0f4ba57dd61
+  --label io.weighbridge.spec=1f8b6003e84799bdfec27114a14851ac046c92203235e157aa5d81f97617e419 \
+  weighbridge/vllm:cpu-weighbridge-demo-8d6b5c93cf90

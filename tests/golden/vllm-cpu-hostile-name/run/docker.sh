@@ -16,12 +16,13 @@ docker run \
   --tmpfs /run/weighbridge:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-it-s-a-model-id-1505b3,target=/var/cache/weighbridge \
   --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=3e0e4099b283e17bff2a2d259ae7267f94693c47746af5baef85cf0d88ed2bdc \
+  --label io.weighbridge.plan=7e2ad9083dc55f770c05e00183bc7e2c61c182fb7f47232286d9730cd91fab13 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=9745de3848479af581e2eddb914adb9183b92dc12a985a3bb738f0a9c2af9ee0 \
-  weighbridge/vllm:cpu-it-s-a-model-id-3e0e4099b283
+  --label io.weighbridge.spec=a2ea44bb66d8f63a54aef0fe710afd0899968808881bf21100779b81a5fba56a \
+  weighbridge/vllm:cpu-it-s-a-model-id-7e2ad9083dc5

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c9342968b9cb15a202c42357a23e3b7a2663fb488c988ea5498455b6e7310a94 \
+  --label io.weighbridge.plan=76d1636bb0647be777619fad54ea7972689433d3fa1c045a7064b3c81a283939 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=5994622f8c55b645a3a430975420981ebd8a59fac9768dc6242c2e5889e452f2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c9342968b9cb
+  --label io.weighbridge.spec=1e9051c57989bb90498689926d0a6a696456a34f0f80162dd94c7dd3975d106d \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-76d1636bb064

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=df13ff4622c6c3f75fa9e57b106e608f06c75a18d4c92351a8203649da1aac43 \
+  --label io.weighbridge.plan=dce0d31277b56c721b885556a0582f18bf0d4a65da499fdced1d2cd0cb1685ff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=7ee95482ad0a27f2c6ee80c35acd5a91eb5ec46931030f4a1cf3bcc365620dfd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-df13ff4622c6
+  --label io.weighbridge.spec=ca083ed0509e644fa52d7a8117d0ef50d3739bd2ce6ac129d1814cdfd06839e3 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-dce0d31277b5

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c408df2d47df9f044bcc5f5e48c8575305c73477b38a39582cc417e0259445b1 \
+  --label io.weighbridge.plan=c811017a54998d76f0333d9abf9eb3474c4c42c98d90cba4e1348c0a52a8e67b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=206c0055d916b2fd50bccdf611a68b4e6601aab1b26d9d347b7e0ec3dd021fec \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-c408df2d47df
+  --label io.weighbridge.spec=384f5dce8dcf1f40f01a3f02136b2c3be9aeec092ec8cf2b68151819a50e8a93 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-c811017a5499

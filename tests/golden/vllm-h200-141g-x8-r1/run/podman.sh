@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c0faf5f4acdf90ae1e063da15f1327a8de96e8205ec540fe3526893551144db4 \
+  --label io.weighbridge.plan=41a58151ff1b370241619f4d6af2d524c2cd1d5982a0d0b65c44763014f72595 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=9af6feb85048b70a3e4841ba9611f9c294ce84a47c83aa45c142f5381c721b48 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-c0faf5f4acdf
+  --label io.weighbridge.spec=d8a77e5db57fe20471ad3300901bccaf9bc721a59d9d323808e4e31509519e61 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-41a58151ff1b

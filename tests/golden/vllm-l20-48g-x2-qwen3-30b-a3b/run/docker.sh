@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=852ac1ff40a5f5cb23566ff152e0b8ca7024db0f7de8025c94d7861f43e97539 \
+  --label io.weighbridge.plan=5397e7c15243fd31a9f0d5ca51ed6e292f21e14e919ea13284845bc1514a76d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ae9d6bf1db98161dd1702e9497aebe42b3db91cbc526c4988283a5a3cb53d6c7 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-852ac1ff40a5
+  --label io.weighbridge.spec=ba7e569fe2ee4545384fb60fccf7d2861351b52818df20779211cbacd899cf26 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5397e7c15243

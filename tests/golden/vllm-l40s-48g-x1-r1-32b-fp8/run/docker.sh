@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=e57629d63bbc084d1e81bba38f10efbca177a789a80ffa0dca24168debcee8ed \
+  --label io.weighbridge.plan=f1bd5574707a2d031c243a1b85aa8ff35ddced00a5c220862761e7aab879557f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=b454c4ac0c125f99b4c68fcbbb4bf92af1b907c2b93e164a13204b6cb58f6b8b \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e57629d63bbc
+  --label io.weighbridge.spec=ff2ca65793f8b36305692d72512afc200a9b5258a0ce06fc8561481d7250c306 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-f1bd5574707a

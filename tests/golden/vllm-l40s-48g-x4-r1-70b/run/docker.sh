@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f7b99a5bcc9e4ccee729f4ef88260fb7e948b0b4fa73884aa978e456dfe3ecef \
+  --label io.weighbridge.plan=2a16c49b83b394e055cc87ee064b50c7bc69d1e1d605c10d5509e243d10ee216 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=0269de579cf047cd566e8a89d053149a412c41f9363c90e7c3205c83c89d7e8f \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f7b99a5bcc9e
+  --label io.weighbridge.spec=b90aaa2313f919005b66b706e5c7364d1eeea94d7fb6f630205253516dd84ae9 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-2a16c49b83b3

@@ -26,8 +26,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
+  --label io.weighbridge.plan=8f790f73ed727509e93544deaf5525cd9bda28e8b95ad14a8a3be1c320f50fcf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1
+  --label io.weighbridge.spec=b48ece83884876f4ce502cc34b9a0e4918b071e2c6b1a2184e9eb77f607079d8 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-8f790f73ed72

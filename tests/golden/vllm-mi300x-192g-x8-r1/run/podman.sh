@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
+  --label io.weighbridge.plan=edba4b1559555acad62de3c0ca556e0b4793784e74c757865641bee4b381b13b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627
+  --label io.weighbridge.spec=263077ed7b10ddf02a3f7f10b331a5501a9e525dcdfb1860dc92d93708be3c3e \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-edba4b155955

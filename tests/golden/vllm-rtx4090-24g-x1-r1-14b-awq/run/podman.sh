@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=e6d7156666046bf828549e95107e1e4606e34e6706caa7a4a2dd1518215c10b0 \
+  --label io.weighbridge.plan=9f62a3bef4ae62d605e363ecfce7e95d2fb07d1b04e1bfdf486bcc21714e8569 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=e9dd70c9f01ef16eda323427ed4103cc5514ce3c296a8047c734223024190782 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e6d715666604
+  --label io.weighbridge.spec=7873aa857c9ecc6ae4cb743505c31bcd532d849ee4c163ab9d57decb6c751eea \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-9f62a3bef4ae

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3bbc57e86322103805d2ea0752f976ad02ae3dd462d6ba2287d44034d0fd501f \
+  --label io.weighbridge.plan=d70323ab1d24da6e839c9f494581e80c7dcc6b78c973763d259f585d43467e0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=736e8f2471b6a362d69b7b983bfaf4fc1510bfadaf39189209a8168602174d0f \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3bbc57e86322
+  --label io.weighbridge.spec=4d8c3a7cee9b2bedafcf9e599096365371c968920063e8c80c67f4f0e93b64ee \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d70323ab1d24

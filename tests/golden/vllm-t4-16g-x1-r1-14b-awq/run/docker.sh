@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=dc3367069eaa657cfaad2a3972719ab5ddd432dc8b31dbee393baaa71e2b4b34 \
+  --label io.weighbridge.plan=ba0e7627ad175dae23944e4212b316b5bf4ecb9da932c17541e0795a02f3a3c4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=dca64017b2ed7b73c2231fa26028ff7f1b280e4d9d43a8597bbcb5b38988e9cb \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-dc3367069eaa
+  --label io.weighbridge.spec=2c3a206cced4f4afba06565f1503f8e20b1625a18c0886ebad695f3467d2cf40 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba0e7627ad17

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=81ad474d2981a5775d689bccaf00268eac0da3e87b97c02229e6e6e9725c0f2d \
+  --label io.weighbridge.plan=7c1f72ea66c38455ac6a3f8c42bd479818805185b73d4e406b11594135e47f02 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=6c03b03da11643785f0c48d3079b4dbd1b7e639d2ef34ae1b4bed49b8dbcef4c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-81ad474d2981
+  --label io.weighbridge.spec=529d77f65f43df1fc7433c039fdb68871f316044bea84efb6727e1355d9fa66a \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-7c1f72ea66c3
