@@ -65,7 +65,9 @@ class Host:
         """The image that was built from this recipe; the one with a warm layer before the one without."""
         with engine_trouble("the Docker engine does not list its images"):
             found = self.client.images.list(filters={"label": f"{LABEL}.recipe={digest}"})
-        return max(found, key=lambda i: (bool(i.tags), WARM in i.labels), default=None)
+        if len(found) < 2:
+            return next(iter(found), None)
+        return max(found, key=lambda i: (bool(i.tags), WARM in i.labels))
 
     def build(self, context: Path, *, tag: str, labels: dict[str, str], say: Say) -> None:
         """Build a context without network: buildx where it is there, else the engine's classic builder."""
