@@ -86,7 +86,8 @@ def test_a_warmed_image_starts_warm_and_looks_at_the_model_no_more(warmed: tuple
     assert (done["digest"], done["files"]) == (digest, len(manifest.files))
     assert any(name.startswith("vllm/modelinfos/") for name in manifest.files)
     found = started()
-    assert found["how"] == f"warm start: {done['files']} files, {done['size_bytes'] / 2**20:.1f} MiB, from the image"
+    files = "1 file" if done["files"] == 1 else f"{done['files']} files"
+    assert found["how"] == f"warm start: {files}, {done['size_bytes'] / 2**20:.1f} MiB, from the image"
     image = docker.from_env().images.get(done["image"])
     assert image.labels["io.weighbridge.warm"] == digest
     inside: Any = docker.from_env().containers.get(NAME).exec_run(["ls", "-lR", "/opt/weighbridge/warm"]).output

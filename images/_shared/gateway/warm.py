@@ -149,7 +149,8 @@ def lay(layer: Path, key: dict[str, str], wanted: dict[str, Any], cache: Path, l
     for path in manifest["files"]:
         place(cache / ASIDE / path, cache / path)
     size = sum(int(row[1]) for row in manifest["files"].values())
-    return f"{digest} {len(manifest['files'])} files, {size / 2**20:.1f} MiB, from the image"
+    files = f"{len(manifest['files'])} file{'' if len(manifest['files']) == 1 else 's'}"
+    return f"{digest} {files}, {size / 2**20:.1f} MiB, from the image"
 
 
 def copy(source: Path, target: Path, sha256: str) -> None:

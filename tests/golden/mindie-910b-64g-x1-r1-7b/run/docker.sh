@@ -29,8 +29,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=e1dbc186e5043c315ac5d8caf89b6dc5feb20b00e97274820a665fc8cf0a936d \
+  --label io.weighbridge.plan=0033d06cc054be5782967e4d579c7fcbca5e6300058300476efc321665766966 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=314d13fa7e69f77b256b15246c8ebf6061b72cc8a70b5345e1367af11c89509f \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-e1dbc186e504
+  --label io.weighbridge.spec=8ff982752274536a5385d68b44abb7794b0de3c9ed5186c2566bd5d87a95a36a \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-0033d06cc054

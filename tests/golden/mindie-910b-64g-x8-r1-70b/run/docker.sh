@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=70c632ae0e4a4c5d16ea3d645b0f46fa2935c99207aa39e73dc3b0b2ce1aa2d3 \
+  --label io.weighbridge.plan=6d370bc264558dbfc3a7fd258d2ed012330b8159b6ccf49fc866ae14c5e0bc95 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=73c50d9ceb9b410fc230311365643c5b49641f8670da750af2f761cd1359bab7 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-70c632ae0e4a
+  --label io.weighbridge.spec=15640d140403b2bb648ccbe898f22be334dc6748e50bf24d18de7339541f722b \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-6d370bc26455

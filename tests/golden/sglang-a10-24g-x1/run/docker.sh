@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=1b97248a927d90d21892871ec2e3cc69055c65f0f4076873844594205d8d3d05 \
+  --label io.weighbridge.plan=93715ec46a782ae31278f80847105207baa5f99b9afc68281aeeffaee26e55ad \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=9737305971416aa1118c491b43e0f2ccbda0d3e7b3e55d0c0204af00ae399ec1 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-1b97248a927d
+  --label io.weighbridge.spec=c3904ab91c5a3fc933c98f7e2f02941f23481586552a4d6e3bf4d28e2ccccce3 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-93715ec46a78

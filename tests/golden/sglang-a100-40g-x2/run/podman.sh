@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=92aaa12b0b82a7ac610d5189155c8a7ca0d6049cc88c510f4e961845009871ac \
+  --label io.weighbridge.plan=41eee03c249658eef3f5223fb893893c704791804a7d2ff08e67e21b0962f7be \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=11edf25652f25fd6b1011cbff3fd0e99bb38190c969b0d6abc9694fbf482acc8 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-92aaa12b0b82
+  --label io.weighbridge.spec=dc73f43b96f799e6833d6dac3986f810e4668b043081dc4bff664e05032a429b \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-41eee03c2496

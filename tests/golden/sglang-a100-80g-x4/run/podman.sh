@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=3edd339cf4437319b3cd27e4aef98968d99ed6cc8e51980b097d7686a1e71f6b \
+  --label io.weighbridge.plan=2235b4e9743a2f94b777b289012b5363888a632255111b5f9332c5eec3101eac \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=13b395b84c4ebbbe923f15b0eef96ed58b7679926785abf32aceeafb369ccf5f \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-3edd339cf443
+  --label io.weighbridge.spec=8e1b5ef9107a5d40a3c85fb848dbf0dabb70fb41c22ca318b49b850076e16022 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-2235b4e9743a

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9d9556e0c5856bc381d2d3074c5b3d1333dd7e0dca920c1cf7cb340eeb67019e \
+  --label io.weighbridge.plan=cc9cc407f78f6c7706f9e2ded98298ab177c55576ba59dcdc8e6f5765753ee25 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=1689d79f9a4bef1dda4a7fcfd38c11f360bc31e5b4d7a298a57f0e0994c888d8 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-9d9556e0c585
+  --label io.weighbridge.spec=a1abbdb623d7fba3d53bc5615ec5c3abad106a062ca09bd31363047dfc4b52dd \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-cc9cc407f78f

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=76e89f8e0c837f94b5a7f577e4baef7a78d1d983ad4b1b7557e30a33fb12bb89 \
+  --label io.weighbridge.plan=e1b3dd12258d6955e3bb147ea131bd21663f79a3a4191c8d6a69bc8f1dcdc4cb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=aea468fa6a8f70aef411b447ca4fc12f60eb49ce5035326d118d8a6d6b5cd502 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-76e89f8e0c83
+  --label io.weighbridge.spec=d73402b8b5d08aada13daa48687cd994dbf281f6b296b2b09922a4d46d04dd10 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-e1b3dd12258d

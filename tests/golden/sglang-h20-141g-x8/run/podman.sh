@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=0f8697fece3f98bca6d0129dd0cd7d019e1c06d872f0ea18706b89f007bc6082 \
+  --label io.weighbridge.plan=5703d3e7f24925333d0c71a5b99297313d0a479cb7032997f30591f4fba975a0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=21d207a5074511793626b01786e13609e3f3a2d74b8076952f2085a5f59ab62e \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-0f8697fece3f
+  --label io.weighbridge.spec=d4d9f499363dd2d91815de7f608566ff4ebe2114b7f3d31aa331519db73d9380 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-5703d3e7f249

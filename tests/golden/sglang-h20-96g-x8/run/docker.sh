@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=4fa093011e4e02975a9fe011204af97dded3741f5f0356239fe56399db314390 \
+  --label io.weighbridge.plan=56f8824740a1ba253692bcf7c8ca91708fe8342a359ab038b7e461b835e19d83 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=0ae15691646c97f8cdb1654cccd50e4254214baab1ec6f716418121d97d1bf10 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-4fa093011e4e
+  --label io.weighbridge.spec=3e8a5cd83aa629f7ea34846b3eeedc2f52b661e9c4522fc0703b7573937a83ca \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-56f8824740a1

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=caa736285b186203a12d53ed169f7b55757a940a6d3cf582297a22d0b7b00b86 \
+  --label io.weighbridge.plan=1f4c555d50f3b3bcc1521d4a9e0cc31d50c10914098166342e28f47fd312745b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=0306c96214d86b62a323b50d52e182cf90a73071c4226c67f3753669cb2cc868 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-caa736285b18
+  --label io.weighbridge.spec=b20e912b324f3405996fcce5c342e98c55caa44322821943367eb663b003d21d \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-1f4c555d50f3

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=e3fd0328182cd0680f811908268c13f9afdde1fce20e9989c5c66d27bf717aaf \
+  --label io.weighbridge.plan=163a9d31c540826d9b42468c6d0e4efe1fa25092ebec99734433ad0c99b58fda \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=952407d45455f96a7109eb386971b148314f0683156c3edfcd07c2cefc9e6421 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e3fd0328182c
+  --label io.weighbridge.spec=d100d5f885d8f01cd215a093bd910587206d2b859ddecb0653ac6c1b9fa9afe9 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-163a9d31c540

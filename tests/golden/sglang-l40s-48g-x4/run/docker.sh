@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=40c72be95111218b8f6b33593de9c89103b2f47d25517cb3261ba0b207441266 \
+  --label io.weighbridge.plan=54a46b079e80bf154b174577c0592bf4c77343207e18033f6b0746498a6eedb3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=a06cdd65861e01573df4d8f08f7776e69d87063603fb9d7d6833e677221b12ce \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-40c72be95111
+  --label io.weighbridge.spec=e4a0cb5fe38e08b62c91305a142efece8b0d83a2fbd4c64dbaeba90fb3ce8966 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-54a46b079e80

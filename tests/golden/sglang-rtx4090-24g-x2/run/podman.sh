@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4ac11505f5df8e1a7300043913385ef5da88c67fac8e04d188afcdd8edbb8cc7 \
+  --label io.weighbridge.plan=621d6150c65b0682e2968413488b70383b77517c4f8472ec2a2272404a6c1f5e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=27b92d205967ada30fd97701cff5dd03c923b78a543d42ed8daa0403b5c9b36a \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-4ac11505f5df
+  --label io.weighbridge.spec=44cd4129784927fcc5426ff13189cc08b630395bc3495ca279746e3398c56bea \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-621d6150c65b

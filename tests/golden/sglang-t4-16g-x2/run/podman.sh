@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5b112ad5826baffba56acc7da3611f4c9d895fcd2691f4d09ff16b8be33c419a \
+  --label io.weighbridge.plan=15f1672aa41e0e86e9b3b8723936a379eefea04c1efe14e55e21ba0b480c7032 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=4dafd9cabe01f54c13932067302df3c1558295dba6d3a68957e946786ed42f3c \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-5b112ad5826b
+  --label io.weighbridge.spec=52fa3490711b6251dc016ac780694af511930db6c5cf01b920a8a0ea63a22e2a \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-15f1672aa41e

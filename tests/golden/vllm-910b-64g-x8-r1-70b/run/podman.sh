@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8545dbe608896cbe6c24c71dcdae7ed84aca48a0490b9be6525ecd7601a73d56 \
+  --label io.weighbridge.plan=87f872bd0512377a3834ce062fd29634753aca139114d567dc62e4763ed34507 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=f69022f23f3a61a86189b1a58aa6856bc52c54a470a68758fa0098a5d36c15f1 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-8545dbe60889
+  --label io.weighbridge.spec=3690621c367e34dc48813ebf914cfe6052a628b3f6d5b953f2822a671c7d61b9 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-87f872bd0512

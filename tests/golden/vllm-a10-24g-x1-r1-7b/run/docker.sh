@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b421f83eacb32217e5e655ad8517ec4d9e76dcd6dc1af7e726668bc5f3008566 \
+  --label io.weighbridge.plan=aacb2244f9f9b411a78d4f702734d91056d18fc30740389444d8677abadabc73 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=e6979e23f34bb91ec301dbd3ddc4ef960589f17c7ff787391f8ee2d0e83cf49c \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-b421f83eacb3
+  --label io.weighbridge.spec=a6e265959d00556349fc87621223c34d596eb792da57116135ded30629cd86a5 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-aacb2244f9f9

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=8c4c7a4417cb8678cdf566cf45faabac7538f51b670cda9b5e8d287b0ea48fd5 \
+  --label io.weighbridge.plan=e94a38f1f3d6b360d928a4aa427dca02a32cfd1aed9330861f9f9c90c39fe381 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=b0ca89df756e5b7c0af935b94da066512350a2f3333964952dbcc19d0d49fcdb \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-8c4c7a4417cb
+  --label io.weighbridge.spec=ab12c381b83dff366d45d89b8f9f686978ba9b7c8daaa96d797ceadfd89003cd \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-e94a38f1f3d6

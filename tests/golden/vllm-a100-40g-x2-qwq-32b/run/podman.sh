@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=0ba9c9c84e80b37e828e22b11f3961ae4d55a04edc8840c829cb042b1c4a1191 \
+  --label io.weighbridge.plan=3e27b6d48f9f089c37f982b8e203fcad374eb424b3c64d61369da90cb6bdc921 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=891e17b225a6f6b8ed7b45ccd4bcfea52e8f30caed09d1156b4efcf1592fe03d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-0ba9c9c84e80
+  --label io.weighbridge.spec=5ededde14576e4c1284bf3f3f856c9eec9ff7c41a1d7ff4b10f9d32f0f215f9b \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-3e27b6d48f9f

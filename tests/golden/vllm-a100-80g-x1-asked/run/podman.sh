@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=ff1d98d2592ae6f4e62731b49b3fc2c817896bd28a0a74d64269e1410b3ad941 \
+  --label io.weighbridge.plan=ad369702bbcfa0d18f934c5995631626f0bf8b28b295216971b0d9d73cc503db \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=ad6a879e0f26f4ecbef1822bf374c99103006a33ed2647b876982e44e85a1b50 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-ff1d98d2592a
+  --label io.weighbridge.spec=7b2a0ebe4e726de031f2d72268de833d78fb502bc5c75f59240515867671510d \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-ad369702bbcf

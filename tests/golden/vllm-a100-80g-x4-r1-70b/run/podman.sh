@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=16f6b0bff8742710dd9081b4bd98ccd0744a356db95c1f1872235dccad338010 \
+  --label io.weighbridge.plan=e7e669d68ef3606cf120fbcdb75ded710bdf2384e5ecc38e82863abe027fdbb5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=44dc66a48e01fb468b74ed506c0205ad5a99674e1238e9ae629bb1110baa661f \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-16f6b0bff874
+  --label io.weighbridge.spec=11681f20c8f849363b715b10f1822a95fadeeff81f043de43df0ca51f119d923 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-e7e669d68ef3

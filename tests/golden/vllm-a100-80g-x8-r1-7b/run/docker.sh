@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f5456af3d8fcb2633d5718e946a751a09bb8f9da159708514105f0eddfb57923 \
+  --label io.weighbridge.plan=9d8e5268729364f33bb2d74b3af276f44f5fdf8568fc7472dc0effe2654a7e9a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=25d0ea0d50a2bbd4f1782396b01c39253727aeb85166f9ae59cd5bfc2f492f1d \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-f5456af3d8fc
+  --label io.weighbridge.spec=41cf156cc8b409875f231e5ea5d729829c89fa32531b74f2f3250dcc1f6a8938 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-9d8e52687293

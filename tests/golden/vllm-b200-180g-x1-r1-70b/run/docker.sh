@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=18fc272245ac203015fdbdf6d3af3a924569066362d9f8b84692635eaad540bd \
+  --label io.weighbridge.plan=9d9780f01f25a34f2dfaf787328b7a3330c74940cd2b3ae6d3357102cc0ef5e0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=690b24e5d0c2e1da3b8f3bed1da5e69252f07e79caae38b9d80140c3a4751382 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-18fc272245ac
+  --label io.weighbridge.spec=5c5a22247633448d3d10ab29a639e6fdce4404e25e133556bdc89f4ee632f494 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-9d9780f01f25

@@ -21,8 +21,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=8d6b5c93cf90456997ba01a7431681f29ced823a7874f760f2ca3537985d817c \
+  --label io.weighbridge.plan=55a4ce99338f5bbf351cefb33a41132c794f7fc596ccaa05624f655b8d00e990 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=1f8b6003e84799bdfec27114a14851ac046c92203235e157aa5d81f97617e419 \
-  weighbridge/vllm:cpu-weighbridge-demo-8d6b5c93cf90
+  --label io.weighbridge.spec=56276604a45a3c3e33faf07cab02656aae57ebc60bec791e8d783a9551912ba7 \
+  weighbridge/vllm:cpu-weighbridge-demo-55a4ce99338f

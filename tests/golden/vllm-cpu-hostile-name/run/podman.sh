@@ -21,8 +21,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=7e2ad9083dc55f770c05e00183bc7e2c61c182fb7f47232286d9730cd91fab13 \
+  --label io.weighbridge.plan=bb9d7d1515f65d825d0556c886cd1ca1dce250f47460d4ba3b57fea8144fab47 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=a2ea44bb66d8f63a54aef0fe710afd0899968808881bf21100779b81a5fba56a \
-  weighbridge/vllm:cpu-it-s-a-model-id-7e2ad9083dc5
+  --label io.weighbridge.spec=a3625d097fa05228bd8b592e942c22c5c7369f8785e9013d44b36ae70cb8b5ba \
+  weighbridge/vllm:cpu-it-s-a-model-id-bb9d7d1515f6

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=76d1636bb0647be777619fad54ea7972689433d3fa1c045a7064b3c81a283939 \
+  --label io.weighbridge.plan=efc42644185cd944aba557a848aaefc824544ee6e3db4b64ac8555200a29766b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=1e9051c57989bb90498689926d0a6a696456a34f0f80162dd94c7dd3975d106d \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-76d1636bb064
+  --label io.weighbridge.spec=8cc3ff2edfbe5f63f475b8f700d9c63f11f49239e64902102423dcd16af9ac70 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-efc42644185c

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=dce0d31277b56c721b885556a0582f18bf0d4a65da499fdced1d2cd0cb1685ff \
+  --label io.weighbridge.plan=158b6a0525baa7917a5f589e3fe76409785c8f6cf6f4e03a9d6d0b192e0a1545 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=ca083ed0509e644fa52d7a8117d0ef50d3739bd2ce6ac129d1814cdfd06839e3 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-dce0d31277b5
+  --label io.weighbridge.spec=a4344f7bf7a1e8d39207abf86da6e8659f5f927a92a96a60c904d04519218716 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-158b6a0525ba

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c811017a54998d76f0333d9abf9eb3474c4c42c98d90cba4e1348c0a52a8e67b \
+  --label io.weighbridge.plan=9cc7cee585f907c74d759e77e7b77acbc6dd76d29b31bb9ed710232a06ead841 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=384f5dce8dcf1f40f01a3f02136b2c3be9aeec092ec8cf2b68151819a50e8a93 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-c811017a5499
+  --label io.weighbridge.spec=f94268d1e4bde969ec4ae46a23eb0879899aef8c0557fe46e4e4d318955a0701 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-9cc7cee585f9

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=41a58151ff1b370241619f4d6af2d524c2cd1d5982a0d0b65c44763014f72595 \
+  --label io.weighbridge.plan=3ff1533fd2c082ea88c33524389f2b6c7bd4ebbd4b49a79270df0e73a358df4b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=d8a77e5db57fe20471ad3300901bccaf9bc721a59d9d323808e4e31509519e61 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-41a58151ff1b
+  --label io.weighbridge.spec=8cf0dca29edd944bdf8b193a5271315a566d7cdd72d4193c2d6cd1792bb074b4 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-3ff1533fd2c0

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5397e7c15243fd31a9f0d5ca51ed6e292f21e14e919ea13284845bc1514a76d3 \
+  --label io.weighbridge.plan=aa7f64c7d75c4746bd0d8e3ea03b2d4644f1f9353531e51b99a6401cca1a1918 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ba7e569fe2ee4545384fb60fccf7d2861351b52818df20779211cbacd899cf26 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-5397e7c15243
+  --label io.weighbridge.spec=45112e6257c3722b8b78599447676782b7c2cd55f2ae821b2f57d3e4d9d24923 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-aa7f64c7d75c

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=f1bd5574707a2d031c243a1b85aa8ff35ddced00a5c220862761e7aab879557f \
+  --label io.weighbridge.plan=aa060fa15e34cea501daba0b36b0aa282b8200801c27c1bed88358288595ec75 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=ff2ca65793f8b36305692d72512afc200a9b5258a0ce06fc8561481d7250c306 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-f1bd5574707a
+  --label io.weighbridge.spec=c1296245802e93c6a766e812115b3ef16ef661277da19473ef779b0859f3f07b \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-aa060fa15e34

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=2a16c49b83b394e055cc87ee064b50c7bc69d1e1d605c10d5509e243d10ee216 \
+  --label io.weighbridge.plan=a0f4a9b40b5bf1cd9cb0338c8e9b7cbb0c45dbc4562e38a7a920e8571054e934 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=b90aaa2313f919005b66b706e5c7364d1eeea94d7fb6f630205253516dd84ae9 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-2a16c49b83b3
+  --label io.weighbridge.spec=d5b62371191bd1046eb3bd6c1cfa8e08afb200e1fc188b9061b99d5ed0b86ebe \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-a0f4a9b40b5b

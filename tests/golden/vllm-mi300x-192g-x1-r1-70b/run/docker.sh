@@ -26,8 +26,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8f790f73ed727509e93544deaf5525cd9bda28e8b95ad14a8a3be1c320f50fcf \
+  --label io.weighbridge.plan=0369bbd6341bdc1ad0736b2cd66ded8f02293ac421b71c2428b85b3f8fe5095e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=b48ece83884876f4ce502cc34b9a0e4918b071e2c6b1a2184e9eb77f607079d8 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-8f790f73ed72
+  --label io.weighbridge.spec=84df1981920edbc375440fec8052a531bcca8258422c15b72e2baefd5d575dcc \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-0369bbd6341b

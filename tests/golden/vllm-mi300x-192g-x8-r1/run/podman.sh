@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=edba4b1559555acad62de3c0ca556e0b4793784e74c757865641bee4b381b13b \
+  --label io.weighbridge.plan=97364e39e501ed56606fae5d2d27cd7d4463df09d7e066a3c31b3179a0ebefc2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=263077ed7b10ddf02a3f7f10b331a5501a9e525dcdfb1860dc92d93708be3c3e \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-edba4b155955
+  --label io.weighbridge.spec=e712361c441ac7896bdcb9fc6f3144f67435704eb1b74efd89099d1ff6b89a04 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-97364e39e501

@@ -35,8 +35,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8a8f271fa81fc577b82d872d7b41be35f7d8a1c8b51e309fc778b00cae541a1c \
+  --label io.weighbridge.plan=bd4b4c7dc85decb745f33078a0efac139d942ebb5d006f04826127ac356314a8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=3190a9e74c010a848c9775215c387cae467f72512b5819a2f69659d7567a6b85 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-8a8f271fa81f
+  --label io.weighbridge.spec=c9d6ea5d4059ae6bb41a3a7eb8e9a8e69874fd18c8cee7d75801c4e5381aca06 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-bd4b4c7dc85d

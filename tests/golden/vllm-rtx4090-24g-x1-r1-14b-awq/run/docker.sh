@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=9f62a3bef4ae62d605e363ecfce7e95d2fb07d1b04e1bfdf486bcc21714e8569 \
+  --label io.weighbridge.plan=5021b6d49a85625648deb263207e6d08413c3959edfc1f88a89e73028450a42a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=7873aa857c9ecc6ae4cb743505c31bcd532d849ee4c163ab9d57decb6c751eea \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-9f62a3bef4ae
+  --label io.weighbridge.spec=4d68698ad955dcc7ea35e99681d1069ee5cfcc94be65d6f0fb191fe574b6fe71 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-5021b6d49a85

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c4c11e279a85009fe07aa0d27970fa6ea6cb96e445bd4b7a8b770d2c8bc515a5 \
+  --label io.weighbridge.plan=32842a3ccf1e62b852837816040a56e009703c4e4d387c14dbe2f7723d704b0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=d86183ddea1db47b4d968637a9aae11a962af79bde438546cb5ec9639f4a6e15 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-c4c11e279a85
+  --label io.weighbridge.spec=971fba04ab8e1b9f46043aadcfb79a3de8a611fa323969ed30ac2251fa9f72b5 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-32842a3ccf1e

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=d70323ab1d24da6e839c9f494581e80c7dcc6b78c973763d259f585d43467e0d \
+  --label io.weighbridge.plan=9368357c29cdb82693d009c4b694db970c977e88c96af6e907ff7a655b1f8edc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=4d8c3a7cee9b2bedafcf9e599096365371c968920063e8c80c67f4f0e93b64ee \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d70323ab1d24
+  --label io.weighbridge.spec=5165dca1f5061c33e65f3f3583b1930136e51f5a163dbb9c429b5522a97456ab \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-9368357c29cd

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=ba0e7627ad175dae23944e4212b316b5bf4ecb9da932c17541e0795a02f3a3c4 \
+  --label io.weighbridge.plan=f26bb9d058bdb728225ef3aa2df574a5be2a0048b0076d6f4b324043008914cf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=2c3a206cced4f4afba06565f1503f8e20b1625a18c0886ebad695f3467d2cf40 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba0e7627ad17
+  --label io.weighbridge.spec=d250039ea335d12dded107ba1bd725efff29a4a2868d3eb1eb178cb60c3192b6 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-f26bb9d058bd

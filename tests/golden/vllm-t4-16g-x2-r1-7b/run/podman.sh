@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7c1f72ea66c38455ac6a3f8c42bd479818805185b73d4e406b11594135e47f02 \
+  --label io.weighbridge.plan=b192e12ea4e031838c3de4ffa5feb9d9233842a21479b91db1a00f184fbc1c4f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=529d77f65f43df1fc7433c039fdb68871f316044bea84efb6727e1355d9fa66a \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-7c1f72ea66c3
+  --label io.weighbridge.spec=a45866706c160b3c901a46c7b1bff92fa1b4df9d07f398bfeedaf8ec911d26d0 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b192e12ea4e0
