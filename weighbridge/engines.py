@@ -159,6 +159,13 @@ class Phase(Value, frozen=True, kw_only=True):
     until: str
 
 
+class Warm(Value, frozen=True, kw_only=True):
+    """What of an engine's cache may travel in an image: folders of it, less files and folders of these names."""
+
+    keep: tuple[str, ...]
+    drop: tuple[str, ...] = ()
+
+
 class BenchScript(Value, frozen=True, kw_only=True):
     """A script of the engine's folder that drives its own benchmark in the container, given to `command` as a word."""
 
@@ -231,6 +238,7 @@ class Engine(Value, frozen=True, kw_only=True):
     reported: dict[str, str]
     metrics: dict[str, InfoMetric] = msgspec.field(default_factory=dict)
     startup: tuple[Phase, ...] = ()
+    warm: Warm | None = None
     bench: BenchScript | None = None
     console: ConsoleMetrics | None = None
     sources: tuple[str, ...] = ()

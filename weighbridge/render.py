@@ -20,6 +20,7 @@ from weighbridge.errors import unknown
 from weighbridge.reach import bracketed
 from weighbridge.runspec import line, run_spec, tmpfs_options
 from weighbridge.types import File, Plan, Reach, Recipe, RunSpec
+from weighbridge.warm import warm_json
 
 RUNTIMES = ("docker", "podman")
 _RUN_HEADER = "# Rendered by Weighbridge from a plan: change the plan, not this."
@@ -117,6 +118,7 @@ def render_image(plan: Plan, catalog: Catalog) -> Recipe:
     files.update(_gateway_files(catalog.shared_folder("gateway"), bundle=family.gateway_base is not None))
     files.update({f"console/{name}": file for name, file in console_files(plan, catalog).items()})
     files["plan.json"] = File(text=plan_json(plan))
+    files["warm.json"] = File(text=warm_json(plan, catalog.engine(plan.engine)))
     if base.lock:
         files["requirements.txt"] = File(text=catalog.engine_file(plan.engine, base.lock).read_text(encoding="utf-8"))
     return Recipe(

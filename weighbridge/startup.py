@@ -9,6 +9,8 @@ from weighbridge.engines import Phase
 from weighbridge.facts import Value
 from weighbridge.report import table
 
+_HOW = re.compile(r"^weighbridge: ((?:warm|cold) start\b.*)")
+
 
 class Took(Value, frozen=True, kw_only=True):
     """One phase and how long it took."""
@@ -36,6 +38,24 @@ def phases(lines: Iterable[tuple[float, str]], patterns: Sequence[Phase]) -> lis
                 break
     begins = [0.0, *(end for end, _ in ends)]
     return [Took(phase=name, seconds=round(end - b, 2)) for (end, name), b in zip(ends, begins, strict=False)]
+
+
+class Start(Value, frozen=True, kw_only=True):
+    """A start: warm or cold, in the words of its log, and its phases. `how` is None for an older image's."""
+
+    how: str | None = None
+    phases: tuple[Took, ...] = ()
+
+
+def start_of(lines: Sequence[tuple[float, str]], patterns: Sequence[Phase]) -> Start:
+    """Of the same lines as phases(): what the whole start was."""
+    said = (m[1] for _, line in lines if (m := _HOW.match(line)))
+    return Start(how=next(said, None), phases=tuple(phases(lines, patterns)))
+
+
+def start_text(name: str, start: Start) -> str:
+    """One appliance's start: its name, warm or cold, and where the time went."""
+    return f"{name}{f': {start.how}' if start.how else ''}\n{startup_text(start.phases)}"
 
 
 def startup_text(found: Sequence[Took]) -> str:

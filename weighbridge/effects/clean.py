@@ -5,31 +5,40 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from docker.models.images import Image
+
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.disk import MARKER
-from weighbridge.effects.docker import Host
+from weighbridge.effects.docker import WARM, Host
 from weighbridge.errors import HostError
+from weighbridge.runspec import LABEL
 
 _CACHED = ("wheels", "train", "oci")
 
 
 def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:
     """What was removed, or would be. Images and volumes that an appliance uses are kept."""
-    used = {c.image.id for c in host.appliances() if c.image}
-    images = [i for i in host.images() if i.id not in used]
+    used = [c.image for c in host.appliances() if c.image]
+    images = [i for i in host.images() if not any(_needed(i, u) for u in used)]
     bases = host.bases() if cache else []
     volumes = host.idle_volumes() if cache else []
     places = our_folders(folders, cache=cache)
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
     gone += [str(v.name) for v in volumes]
     if not dry_run:
-        for image in [*images, *bases]:
+        for image in [*sorted(images, key=lambda i: WARM not in i.labels), *bases]:  # what lies on another first
             host.remove_image(image)
         for volume in volumes:
             host.remove_volume(volume)
         for place in places:
             _remove_folder(place)
     return gone
+
+
+def _needed(image: Image, used: Image) -> bool:
+    """An image that runs, and the one without a warm layer that it lies on."""
+    recipe = used.labels.get(f"{LABEL}.recipe")
+    return image.id == used.id or (recipe is not None and image.labels.get(f"{LABEL}.recipe") == recipe)
 
 
 def our_folders(folders: Folders, *, cache: bool) -> list[Path]:

@@ -27,6 +27,7 @@ from weighbridge.runspec import CACHE_VOLUME, KEYS, LABEL, TLS, api_body, restar
 from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
+WARM = f"{LABEL}.warm"  # on an image: the digest of its warm layer
 START = f"{LABEL}.start"  # whose start a container is: only that one may remove it again
 PLAN_FILE = "/opt/weighbridge/plan.json"
 _HELLO_SECONDS = 20
@@ -61,10 +62,12 @@ class Host:
     # --- images
 
     def find(self, digest: str) -> Image | None:
-        """The image that was built from this recipe."""
+        """The image that was built from this recipe; the one with a warm layer before the one without."""
         with engine_trouble("the Docker engine does not list its images"):
             found = self.client.images.list(filters={"label": f"{LABEL}.recipe={digest}"})
-        return found[0] if found else None
+        if len(found) < 2:
+            return next(iter(found), None)
+        return max(found, key=lambda i: (bool(i.tags), WARM in i.labels))
 
     def build(self, context: Path, *, tag: str, labels: dict[str, str], say: Say) -> None:
         """Build a context without network: buildx where it is there, else the engine's classic builder."""

@@ -11,21 +11,21 @@ from docker.models.containers import Container
 from weighbridge.catalog import Catalog
 from weighbridge.effects.docker import Host, engine_trouble
 from weighbridge.errors import WeighbridgeError
-from weighbridge.startup import Took, phases
+from weighbridge.startup import Start, start_of
 
 _LINES = 5000  # a start writes a few hundred
 
 
-def starts(host: Host, catalog: Catalog) -> dict[str, list[Took]]:
-    """The phases by name of the appliance; none for one whose plan or log cannot be read."""
-    return {str(c.name): _phases(host, c, catalog) for c in host.appliances()}
+def starts(host: Host, catalog: Catalog) -> dict[str, Start]:
+    """By name of the appliance; an empty one where plan or log cannot be read."""
+    return {str(c.name): _start(host, c, catalog) for c in host.appliances()}
 
 
-def _phases(host: Host, container: Container, catalog: Catalog) -> list[Took]:
+def _start(host: Host, container: Container, catalog: Catalog) -> Start:
     try:
-        return phases(stamped(container), catalog.engine(host.plan_of(container).engine).startup)
+        return start_of(list(stamped(container)), catalog.engine(host.plan_of(container).engine).startup)
     except WeighbridgeError:
-        return []
+        return Start()
 
 
 def stamped(container: Container) -> Iterator[tuple[float, str]]:

@@ -136,10 +136,10 @@ def startups(json: bool, **values: Any) -> None:
     """Where the start of every appliance went."""
     from weighbridge.effects.docker import Host
     from weighbridge.effects.startup import starts
-    from weighbridge.startup import startup_text
+    from weighbridge.startup import start_text
 
     found = starts(Host(), asked(values).catalog)
-    texts = [f"{name}\n{startup_text(took)}" for name, took in found.items()]
+    texts = [start_text(name, start) for name, start in found.items()]
     show(found, lambda: "\n\n".join(texts) or "no appliance is here; start one: invoke run", json)
 
 

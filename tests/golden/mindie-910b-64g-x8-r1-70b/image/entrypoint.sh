@@ -39,10 +39,13 @@ shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 8192 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 8192" "start with --shm-size 8192m"
 
+card=
 seen=$(find /dev -maxdepth 1 -name 'davinci[0-9]*' | grep -c . || true)
 [ "$seen" -eq 8 ] ||
   refuse cards "$seen cards are visible, the plan has 8" "start with the --device list of: invoke run --print docker"
 
+# Kernels that were compiled before: from the image, when they are of this plan and card. One line, and never an end.
+python3 /opt/weighbridge/warm.py use "$card" || true
 # Its own environment; these files use names that need not be set.
 set +u
 for file in ascend-toolkit nnal/atb atb-models mindie; do

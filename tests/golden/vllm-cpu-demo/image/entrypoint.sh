@@ -19,11 +19,11 @@ export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
 export PYTHONUNBUFFERED=1
-export TORCHINDUCTOR_CACHE_DIR=/tmp/home/.cache/inductor
+export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
 export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1
 export USER=engine
-export VLLM_CACHE_ROOT=/tmp/home/.cache/vllm
+export VLLM_CACHE_ROOT=/var/cache/weighbridge/vllm
 export VLLM_CONFIG_ROOT=/tmp/home/.config/vllm
 export VLLM_HOST_IP=127.0.0.1
 export VLLM_NO_USAGE_STATS=1
@@ -42,6 +42,10 @@ shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 1024 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 1024" "start with --shm-size 1024m"
 
+card=
+card=any   # nothing is compiled for a processor
+# Kernels that were compiled before: from the image, when they are of this plan and card. One line, and never an end.
+python3 /opt/weighbridge/warm.py use "$card" || true
 say 'starting vllm 0.32.0 with weighbridge-demo'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec /opt/engine/bin/python -m vllm.entrypoints.openai.api_server --model /models/weighbridge-demo \

@@ -41,6 +41,7 @@ shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 16384 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 16384" "start with --shm-size 16384m"
 
+card=
 # One row a card: its free memory in MiB, and the driver's major version. Only whole numbers are compared.
 cards=$(nvidia-smi --query-gpu=memory.free,driver_version --format=csv,noheader,nounits 2>/dev/null | tr -d ',' || true)
 seen=$(printf '%s' "$cards" | grep -c . || true)
@@ -53,11 +54,14 @@ while read -r free driver; do
   [ "${driver%%.*}" -ge 580 ] ||
     refuse driver "the driver is $driver, this image needs 580" "install driver 580 or newer on the host"
 done <<<"$cards"
+card=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null | sort -u | paste -sd ';' -) || card=
 # A slice of a card takes no part in work that is divided: its vendor allows no copies between slices.
 if nvidia-smi -L 2>/dev/null | grep -q '^ *MIG '; then
   refuse mig "a card is cut into MIG slices, and the plan divides the model over 8 cards" "switch MIG off on the host: nvidia-smi -mig 0; or plan for one card"
 fi
 
+# Kernels that were compiled before: from the image, when they are of this plan and card. One line, and never an end.
+python3 /opt/weighbridge/warm.py use "$card" || true
 say 'starting vllm 0.26.0 with deepseek-r1'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec vllm serve /models/deepseek-r1 \

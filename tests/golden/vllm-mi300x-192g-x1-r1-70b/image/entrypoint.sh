@@ -40,12 +40,16 @@ shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 1024 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 1024" "start with --shm-size 1024m"
 
+card=
 [ -c /dev/kfd ] || refuse cards "there is no /dev/kfd" "start with the --device list of: invoke run --print docker"
 { true </dev/kfd; } 2>/dev/null ||
   refuse cards "/dev/kfd cannot be read by uid $(id -u), groups $(id -G)" "add the host's groups: --group-add \"\$(stat -c %g /dev/kfd)\""
 seen=$(find /dev/dri -maxdepth 1 -name 'renderD*' 2>/dev/null | grep -c . || true)
 [ "$seen" -ge 1 ] ||
   refuse cards "$seen render nodes are visible, the plan has 1 cards" "start with the --device list of: invoke run --print docker"
+card=$(rocm-smi --showproductname 2>/dev/null | sed -n 's/.*\(Card Series\|GFX Version\): *//p' | sort -u | paste -sd ';' -) || card=
+# Kernels that were compiled before: from the image, when they are of this plan and card. One line, and never an end.
+python3 /opt/weighbridge/warm.py use "$card" || true
 say 'starting vllm 0.26.0 with deepseek-r1-distill-llama-70b'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec vllm serve /models/deepseek-r1-distill-llama-70b \

@@ -40,9 +40,12 @@ shm_mib=$(df -Pm /dev/shm | awk 'NR == 2 { print $2 }')
 [ "$shm_mib" -ge 16384 ] ||
   refuse shm "/dev/shm has $shm_mib MiB, the plan has 16384" "start with --shm-size 16384m"
 
+card=
 seen=$(find /dev -maxdepth 1 -name 'alixpu_ppu[0-9]*' | grep -c . || true)
 [ "$seen" -eq 8 ] ||
   refuse cards "$seen cards are visible, the plan has 8" "start with the --device list of: invoke run --print docker"
+# Kernels that were compiled before: from the image, when they are of this plan and card. One line, and never an end.
+python3 /opt/weighbridge/warm.py use "$card" || true
 say 'starting vllm 0.23.0 with deepseek-r1-distill-llama-70b'
 # "$@": arguments given after the image's name, none by default; the engine lets the last of two win.
 exec vllm serve /models/deepseek-r1-distill-llama-70b \
