@@ -18,7 +18,7 @@ from weighbridge.errors import Ended, WeighbridgeError
 Flags = dict[str, tuple[Any, str]]  # name: (default, help)
 SAY = "\033[2m" if sys.stderr.isatty() else ""
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
-    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
+    "profile": (None, "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
     "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
     "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
     "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
@@ -40,6 +40,9 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     ),
     "eager": (False, "no compilation, no captured graphs: starts sooner, serves slower"),
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
+    "graph_size": (None, "largest batch with a captured graph (default: the engine's own)"),
+    "scheduling": (None, "async: the next step is prepared while one computes; or sync (default: the engine's own)"),
+    "order": (None, "a file with an order, such as invoke tune writes; options that are given here win"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
 }
 CATALOG: Flags = {"catalog": ORDER["catalog"]}

@@ -29,6 +29,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     profile = limits.with_memory(order, profile)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
+    limits.check_settable(order, profile, engine)
     utilization = _utilization(order, family, profile)
     load, load_because = _load(order, profile, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
@@ -53,6 +54,8 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "max_input_tokens": min(load.batched_tokens, context - 1) if family.whole_prompts else None,
         "utilization": utilization,
         "eager": load.eager,
+        "graph_size": None if order.graph_size is None else _at_least(1, "--graph-size", order.graph_size, 256),
+        "scheduling": order.scheduling,
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
@@ -283,7 +286,7 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
         if argument.families and decided["family"] not in argument.families:
             continue
         value = _field(decided, argument.field) if argument.field else argument.value
-        if value is None or value is False or value == "":
+        if value is None or value is False or value == "" or argument.equals not in (None, value):
             continue
         found.append(argument.flag)
         if not argument.switch:

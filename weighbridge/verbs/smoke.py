@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import CATALOG, JSON, NAME, ORDER, Flags, say, show, verb
+from weighbridge.cli import CATALOG, JSON, NAME, Flags, say, show, verb
 from weighbridge.verbs import asked
 
 if TYPE_CHECKING:
@@ -62,13 +62,14 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     from weighbridge.errors import BadValue
     from weighbridge.order import read_positive
     from weighbridge.smoke import read_contract, read_level
+    from weighbridge.types import Order
 
     level, minutes = read_level(values["level"]), read_positive("--soak", values["soak"]) if values["soak"] else 0
     patience = read_positive("--answer-seconds", values["answer_seconds"]) if values["answer_seconds"] else 0
     if (values["model"] or values["engine"]) and not values["url"]:
         raise BadValue("--model and --engine are for --url", "an appliance of this host says itself what it is")
     catalog = asked(values).catalog
-    own = catalog.profile(ORDER["profile"][0]).family.default_engine
+    own = catalog.profile(Order().profile).family.default_engine
     catalog.engine(values["engine"] or own)  # a wrong name is told before anything is asked
     files = {f: Path(values[f]) if values[f] else None for f in ("key_file", "tls_cert", "metrics_key_file")}
     given = Given(files["key_file"], files["tls_cert"], files["metrics_key_file"], values["model"])
