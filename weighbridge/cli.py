@@ -72,6 +72,11 @@ def say(line: str) -> None:
     print(f"{SAY}{line}\033[0m" if SAY else line, file=sys.stderr, flush=True)
 
 
+def on_terminal() -> bool:
+    """Whether one person reads both, so that what was said need not be shown again."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
 def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
     """The result on standard output: JSON for programs, text for people."""
     import msgspec

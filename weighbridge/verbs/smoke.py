@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import CATALOG, JSON, NAME, Flags, say, show, verb
+from weighbridge.cli import CATALOG, JSON, NAME, Flags, on_terminal, say, show, verb
 from weighbridge.verbs import asked
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> 
         found = compare_reports(*(read_report(_text(path), path) for path in (compare, with_)))
         show(found, lambda: compare_text(found), json)
         return 0 if found.ok else 1
+    values["json"] = json
     report = _ask(values)
     return _show(report, json, values)
 
@@ -77,20 +78,29 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     contract = read_contract(catalog, dict(target.about).get("engine") or values["engine"] or own)
     if patience:
         contract = msgspec.structs.replace(contract, answer_seconds=patience)
-    return ask(target, contract, level=level, minutes=minutes, say=say)
+    return ask(target, contract, level=level, minutes=minutes, say=print if _once(values) else say)
+
+
+def _once(values: dict[str, Any]) -> bool:
+    """On a terminal the checks are shown as they come, and not again; of a soak, the table says what all rounds did."""
+    return on_terminal() and not values["json"] and not values["soak"]
 
 
 def _show(report: SmokeReport, json: bool, values: dict[str, Any]) -> int:
     from weighbridge.effects.disk import write_file
+    from weighbridge.effects.records import keep_smoke
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
     from weighbridge.smoke_report import smoke_html
 
     strict = values["strict"]
+    kept = keep_smoke(report, asked(values).folders.build)
+    if kept:
+        say(f"recorded in {kept}")
     if values["junit"]:
         write_file(Path(values["junit"]), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
     if values["html"]:
         write_file(Path(values["html"]), smoke_html(report))
-    show(report, lambda: smoke_text(report), json)
+    show(report, lambda: smoke_text(report, checks=not _once(values)), json)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1

@@ -30,9 +30,9 @@ export function spans(rank) {
   return placed.filter(({ kind, size }) => size >= 0.005 || kind === "weights");
 }
 
-export function show(plan, reported) {
+export function show(plan, reported, bench) {
   const open = new Set([...at("reasons").querySelectorAll("details[open]")].map((d) => d.id));
-  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported));
+  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported), ...measured(bench));
   at("proof-body").replaceChildren(...proof(plan));
   at("reasons").replaceChildren(...more(plan));
   for (const details of at("reasons").querySelectorAll("details")) details.open = open.has(details.id);
@@ -77,6 +77,18 @@ function promise({ low, high }, reported) {
   const verdict = say(make("span", { class: kept ? "good" : "bad" }), kept ? "promise-kept" : "promise-short");
   const cell = make("dd", { id: "reported" }, `${word("tokens", { n: number(reported) })} `, verdict);
   return [...found, make("div", {}, say(make("dt"), "kv-reported"), cell)];
+}
+
+// The last benchmark of this image: a row for each scenario. Nothing where none was made.
+function measured(bench) {
+  if (!bench?.points?.length) return [];
+  const list = make("dl", { class: "rows", id: "bench" });
+  for (const { label, output_tokens_per_second: rate, ttft_ms, tpot_ms } of bench.points) {
+    const spread = rate.low === null ? "" : ` ± ${number((rate.high - rate.low) / 2, 1)}`;
+    const words = word("bench-figures", { rate: `${number(rate.mean, 1)}${spread}`, ttft: number(ttft_ms, 1), tpot: number(tpot_ms, 1) });
+    list.append(make("div", {}, english("dt", label), make("dd", {}, words)));
+  }
+  return [say(make("h3", {}), "bench-title", { date: bench.date.slice(0, 10) }), list];
 }
 
 function scale(plan, reported) {

@@ -29,8 +29,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5bf7eba46c2af79d9ad24077d2349d3f1cffaef588edc0afb36b6ad65c2d7d43 \
+  --label io.weighbridge.plan=a7657a44a85847fdeb9561b3d62ec5353d311e907a94c0a4af57ca4989602fe5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=42d8033bd4323108e59cdf3c8118bbcf3d38da51e9ecc9f372a3a5b38fb1f181 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-5bf7eba46c2a
+  --label io.weighbridge.spec=1697ae35c8146b8d20c81cb5429bad00ea0b180af4e87750ea73dc497b15a932 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-a7657a44a858

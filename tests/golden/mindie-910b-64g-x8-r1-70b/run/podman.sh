@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d3ee83d1672a84b4649fbab926eab39caf66c36e0d9662538d92b3561a7a8c59 \
+  --label io.weighbridge.plan=43787f73f2c20ab8464c6f8805e7fe3a8b271f8d3a202be88f21737c28305c99 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=ef608bd7c2333736fd107f825a8dd7c94f4b3d12e8b29399f2e87433e0979a89 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-d3ee83d1672a
+  --label io.weighbridge.spec=8310f299115e4a06bdd0ab124c83c70c9be435ae5ce7d07cf31ff1b96bc2e9b0 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-43787f73f2c2

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c01a141712ce086499480393bdef2f18e346ffdbdac692d5fae0c5061f46d924 \
+  --label io.weighbridge.plan=eeefa7fc4d3a7a155ff46c14db4a31114cb5ea4b1a054b3a10730943f7cdcc54 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=8598bc574aafdc2394393a0482f2ceb54ad7b1d115bd731cf35a501c46fc9349 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-c01a141712ce
+  --label io.weighbridge.spec=5c26a2b25b5aac66f1afa023e478049df80da74c77a2c5be89be5f4d742ff273 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-eeefa7fc4d3a

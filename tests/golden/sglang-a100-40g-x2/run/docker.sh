@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0873519771eec834cf2337a4b8f4a26bd3b584bae43543ece306fa5129e62987 \
+  --label io.weighbridge.plan=157368d0f84b54945f5ef16aeb7ef98c22bff856504d4e8a36073165d650608c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=4b77041a43e24bd2ba74b081013b3b8c8a54634ae7a937c10c11c84d79e43528 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0873519771ee
+  --label io.weighbridge.spec=24418a660c2edaf71ab3a5b6fb1974356d8463480a18c894276ce8c60da2a23e \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-157368d0f84b

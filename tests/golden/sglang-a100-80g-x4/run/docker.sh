@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0a139a95b4431fb37ca8fca7c87e602988dac6d4d851bd227e05f913dce7da95 \
+  --label io.weighbridge.plan=437b8b08a8b25d8fb3353935024416cdf4dbb87aea3130eedbb5cb3c7c5db928 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=70ba6d9cdd1692314c378b14648f80104e9144bfcfb727be2309c93068bbb26e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-0a139a95b443
+  --label io.weighbridge.spec=13629d9dff26efd67f9691c790abde556c6d7fb9373fbef41b55d0c629b8e018 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-437b8b08a8b2

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5735a713a72fd7c593486010733f982c73d7520f2eb2059d7063c3b55732b370 \
+  --label io.weighbridge.plan=73d551cad99b828855a185b66137adf04d0d156c155292e43d0da22194316dbc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=beef3eef58784125e55090cb6acdb305d1900462400acda21a1078350140b804 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-5735a713a72f
+  --label io.weighbridge.spec=ba4f9ec30bbc0e38ac53c9db9df99e62310d14f1205db8ad0c222907e3909a6b \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-73d551cad99b

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=f9552807b77187ef45d74c61a75d6d4484fe8d00f637dc64d2d9af23ebd99a56 \
+  --label io.weighbridge.plan=ff84360cccaa3dad1fcda5e87167059d0182d33eb903ea3321f67cd67eb7b1cd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=ae4581f023ded1cf36d9144d1216a477e7be2c5ec05630d03d434e20a95b5aa4 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-f9552807b771
+  --label io.weighbridge.spec=9e31b7468c81ac3471d925fbbc82b4af717b834569d704d08d9bf7270764eb84 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-ff84360cccaa

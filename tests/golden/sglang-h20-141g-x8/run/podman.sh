@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=eb2eea93dbc0574033206fe5b1aa74538586a88aa0d70f355a9a6319951cc24a \
+  --label io.weighbridge.plan=7a0184cf348d5ab50aa6990ef92441c8d0d362fabc7c8daf9509923572b2d77f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=d08af5c5d7910a5a20cb6a030413039cf8a42fc2a546ca7fa61f4274bd6228e0 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-eb2eea93dbc0
+  --label io.weighbridge.spec=ba4f9a98824b661b83bb373e3212e876de02219d9a1c8f71cbdd0b4aeffa06d4 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-7a0184cf348d

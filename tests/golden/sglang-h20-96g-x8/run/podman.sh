@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1a3f3afecb48d342d5ae88f4fb4d0ac4d443b6096d2ac68c149c736ebda6329e \
+  --label io.weighbridge.plan=b99a211735043a0f114a3547c7c90d5db544d0b414c0a75527671a279d4d2297 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=d147cb05685832d7f117f24da4136e22c19e996c9e685e8e497bd29fa0291e74 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1a3f3afecb48
+  --label io.weighbridge.spec=636b8c6176dd5d935b00618ce56abef2ba9124b8f34e70847a52355b051201c2 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-b99a21173504

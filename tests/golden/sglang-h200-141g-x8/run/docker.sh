@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=f58c2aa5742f072f2deba2a8069e087e44d7fb150442ee95dec76f3102c62e8d \
+  --label io.weighbridge.plan=8fed87088f12223ec1bb258568feafd8d6cadc734b9b8f63c25ec14786bf35d5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6f3eec6866249f05a976ca87705c83eee6afe5f93849a8034dbed2862511461a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-f58c2aa5742f
+  --label io.weighbridge.spec=d36f5bd98bd3451bc076881b1fac05a5c3a8057da807ce5d764b1d97db8d743a \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-8fed87088f12

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f049290a8bfae804ad077b86b9019389b501b67b98203c68ecc0df8f668b42df \
+  --label io.weighbridge.plan=e9a2f9382b565f1be345fd8b3719936c69578ff2775f8e2279590595318b1446 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d93034b688c4a1deb40c8390380d7b3212facd598321ecb711c1186fa99d751f \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f049290a8bfa
+  --label io.weighbridge.spec=f20ef8a551c5ace02c54a7d4bb3ae862422ec41e4b63a4e5d59913301f06e27e \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e9a2f9382b56

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c02c88163cf9d495c75e2bd0aff1a40b9b80fb9706dc882d5e493729664f543d \
+  --label io.weighbridge.plan=9fa1fc075a73755a5ed53f3897cc71ca971544ecdc28ce289056e92e42f870ae \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=004edf6487095a98e73f6c80bc574c44ecb04d1abe78190287538528a40a70e7 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c02c88163cf9
+  --label io.weighbridge.spec=d0c437f1b3b93555bacd822052cfcb51af2ad973808980b3d6a2777e0f41db06 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-9fa1fc075a73

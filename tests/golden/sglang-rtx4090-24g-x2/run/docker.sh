@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3f0fb0732c08d834a4b3e8840156e91323f7b9aebcf910915fb9653733e3228a \
+  --label io.weighbridge.plan=25abc8b9bfcf93dd54fbe7a9d1d361254ac7fec65332a185fdca35a1299de72d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=36d3491c8618de62caa88557b7174a2ad6f4e8c24c300fb7461ad0ae5f4d5a0d \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3f0fb0732c08
+  --label io.weighbridge.spec=ab3c82061debe1233e62b69fe4394bf2da2d4ba43f5fce77ae4d3420c9b9ddaa \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-25abc8b9bfcf

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f0fca9c35cd2cbfb9466a2d84d06005208ed5d0362025f190f33f6a26d9b8561 \
+  --label io.weighbridge.plan=1f24a92ae3031e58e0af6781d7d0eb7b36f13aaf1bd87546ff08ab0207300973 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=7c77ac67058c3bf80045683e3bf14347f50a1d7063e17eedbaa4b974d5543cc9 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f0fca9c35cd2
+  --label io.weighbridge.spec=28e62819909aa4e589b52569e6b5846ce81f3746fca36e76eadfcddadc520dba \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-1f24a92ae303

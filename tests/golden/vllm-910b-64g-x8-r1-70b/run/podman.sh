@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c6e5e2cfa244fa574191a53551b6fa73375d72e0865d6207eb2d3c7e7a271d76 \
+  --label io.weighbridge.plan=936587797e6c041496339bb2152cd9926e7785a67e072764aa6e9e76c268d97f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=99cc6336995ec486a3e52c838eae02644f20b5daa9904cb266fc8d7f4051f885 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-c6e5e2cfa244
+  --label io.weighbridge.spec=953bbd5376b6512d8c5a79ebc4eb772f28ec3f60a8306ab6ec4ce9e4dae2e269 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-936587797e6c

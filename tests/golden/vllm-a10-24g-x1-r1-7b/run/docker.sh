@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3605f72eaddf0ebcea3f96972d72867db989b2710d509df18615b5ef18e1cfcb \
+  --label io.weighbridge.plan=714c479bf561e412485974649d20db4c4a723c1bef99db425e14907c35c2b08e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=0864162af764ed731c5756e6d4975bf826b0a5290843dd849b84f098033274f7 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-3605f72eaddf
+  --label io.weighbridge.spec=7a6d81782b9237e53b369b5c9a65f6d7adeeb48683e0a9e37c5de80bfbaedd08 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-714c479bf561

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4bcb13c2b4ad962b84fdb0c5ec765faa371c823139f9438c97ce5e23b109453f \
+  --label io.weighbridge.plan=ceb67c3c94173026120dae66fc59461f0c52b41dfcfd968146c374b2b1f33b88 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=f44750f20090be107fceaf0df35f0a0fee28c92925174340bfe85a61ff297fc0 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-4bcb13c2b4ad
+  --label io.weighbridge.spec=e49802a449d5bcb6d44b049cef61e6f14ec206cd0d3a1c5157d565a0b05df789 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-ceb67c3c9417

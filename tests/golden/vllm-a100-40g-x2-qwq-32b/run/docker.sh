@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=24c384805d4d4b5ace561cb47d0c9faddfec3b874f9741221496164c36357eee \
+  --label io.weighbridge.plan=b0f12d8fabd1f77c015e372fc600fff6191636fa508265c050efaeb23680e3fd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f108625472f88077e8026976b6d1b2a91148e7e565ea0b0ece1a7528a5fbb75d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-24c384805d4d
+  --label io.weighbridge.spec=8051aac35713f9279afe86175d012705295e44fa68bc5c1ceaa7f6db65388fc4 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-b0f12d8fabd1

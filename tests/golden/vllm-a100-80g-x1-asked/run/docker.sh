@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=bd833a4fb60be9ec2db553e7be4de85ad3a8c4f066a991c8602c2dfb69148817 \
+  --label io.weighbridge.plan=5e54937e6956373a9df8c5579415637680c4496e792d64513a406ba43da9f8d1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=4f6ef61a709b66748f5753d8dd1ad80c627f2a698ca75e58064cacb28df3e421 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bd833a4fb60b
+  --label io.weighbridge.spec=c69aaef5734b7919226316cc5082a1300e0bbd3cbef2293835e0cc076d516ef1 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-5e54937e6956

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5520aebad73a1a05f7459fa160d4fba530e49720d29ce950c44a42fe24ba2684 \
+  --label io.weighbridge.plan=3d9ce88fa4cf598efb6680067d0edace3407978aaf10fe08912c65962398792e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=00ecabd555c111bbd7cf3479882b399801dac655c959fae54d93893f49767a03 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5520aebad73a
+  --label io.weighbridge.spec=b2e447467103d21684835c96ba71622631a86828719ed48abf528c43342e1fe4 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-3d9ce88fa4cf

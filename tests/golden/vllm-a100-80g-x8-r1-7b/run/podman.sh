@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=33bc7aa05ff224a4c05add2ce511b59acfe3a0938d8eaac71fbc63ae635d08da \
+  --label io.weighbridge.plan=becdd70000bfd7d0299587b4483486a035527e8d5c088785734ba71c5da9f24f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f1005a504c78b634b53f899b8c58c3890a7fd08dd217e8bc6894c6e61cf93ddb \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-33bc7aa05ff2
+  --label io.weighbridge.spec=f01a8a18519fee7fa06700c55928e06f8948c240b8d734bc647692d32f56d9e4 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-becdd70000bf

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fb077604bbd12222949387186c0a119eb46fbdbf7e93f463cae3f79c7623390b \
+  --label io.weighbridge.plan=d1d1b7aa4b1be3e4e22e39fc3b9fe8ee0dc6b3789fb992786f319b60fc9897d2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=35d0b140192330eaf46b999a7fcd661c9aad62b75a8d96aad28e7aa7cf48cb51 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-fb077604bbd1
+  --label io.weighbridge.spec=12005f306a69063bbbce1d8f25b3144aa466ff33acccba5381b89a7648db7b2b \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-d1d1b7aa4b1b

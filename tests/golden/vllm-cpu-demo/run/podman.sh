@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=a0f4ba57dd61929e3706b1908947aedfd518cb6cd31d258464be9afec738a3c5 \
+  --label io.weighbridge.plan=3d48e34eb60008b82685f3f06e5a66264a016f9127eef752b35d4e63a3d2aa4c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=5f2405f0ce65660ccdfe7c0a4cea61f11c789cfe658a45820393508a4416a3e7 \
-  weighbridge/vllm:cpu-weighbridge-demo-a0f4ba57dd61
+  --label io.weighbridge.spec=b86e97f767ab168b1b4107aa139de239c75c183fc48d527fa5ca577c3ce8f9c9 \
+  weighbridge/vllm:cpu-weighbridge-demo-3d48e34eb600

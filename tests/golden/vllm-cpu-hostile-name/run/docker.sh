@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=3e0e4099b283e17bff2a2d259ae7267f94693c47746af5baef85cf0d88ed2bdc \
+  --label io.weighbridge.plan=195253cb2a0a56a019d3141191181483b092730617e72a774a287cb3a55da7c3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=9745de3848479af581e2eddb914adb9183b92dc12a985a3bb738f0a9c2af9ee0 \
-  weighbridge/vllm:cpu-it-s-a-model-id-3e0e4099b283
+  --label io.weighbridge.spec=4cda0b775e942b464bc26d6e85dedcf1a2137a8cc8199538940e46b43fa7a4c0 \
+  weighbridge/vllm:cpu-it-s-a-model-id-195253cb2a0a

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c9342968b9cb15a202c42357a23e3b7a2663fb488c988ea5498455b6e7310a94 \
+  --label io.weighbridge.plan=c86870f36ff55a7f569b257d04eb386150ec557095d52dd29c2acf847bd376f2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=5994622f8c55b645a3a430975420981ebd8a59fac9768dc6242c2e5889e452f2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c9342968b9cb
+  --label io.weighbridge.spec=bd80ff223894b2c9df6586c40b8c5e157afa983f67f8fa789d990454cdd80bb5 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c86870f36ff5

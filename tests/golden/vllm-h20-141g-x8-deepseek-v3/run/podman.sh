@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=df13ff4622c6c3f75fa9e57b106e608f06c75a18d4c92351a8203649da1aac43 \
+  --label io.weighbridge.plan=292d7685755d6f18505c1f98bcc0d78d3681ccc819d633016e48279d0f79a5d1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=7ee95482ad0a27f2c6ee80c35acd5a91eb5ec46931030f4a1cf3bcc365620dfd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-df13ff4622c6
+  --label io.weighbridge.spec=882c126ebff3590d33c1fa82546db502a28cb6dd08a7e8e921758212f7ca8cde \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-292d7685755d

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c408df2d47df9f044bcc5f5e48c8575305c73477b38a39582cc417e0259445b1 \
+  --label io.weighbridge.plan=909523c0bd7c51871d7251201e2b5fceb61916bc18987355eaeeb38753598017 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=206c0055d916b2fd50bccdf611a68b4e6601aab1b26d9d347b7e0ec3dd021fec \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-c408df2d47df
+  --label io.weighbridge.spec=e2068726418feedddc8bbe823adb46e17a5de1f37afc9b164fc9cd46addb4c49 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-909523c0bd7c

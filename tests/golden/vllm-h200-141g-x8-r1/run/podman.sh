@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=c0faf5f4acdf90ae1e063da15f1327a8de96e8205ec540fe3526893551144db4 \
+  --label io.weighbridge.plan=59c3f28f36672dcc1dd9524071abd1e2f1023c9bacedab773bd60d61fa1ef403 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=9af6feb85048b70a3e4841ba9611f9c294ce84a47c83aa45c142f5381c721b48 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-c0faf5f4acdf
+  --label io.weighbridge.spec=1fa9f6569e52d18ef47a2ee040e78d78981071aac1e0c222cadff8195d6f50bc \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-59c3f28f3667

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=852ac1ff40a5f5cb23566ff152e0b8ca7024db0f7de8025c94d7861f43e97539 \
+  --label io.weighbridge.plan=c599faf99f93a2ecaa443ddd11c854dc1d7d6b6c3647421a483284e9114ad223 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ae9d6bf1db98161dd1702e9497aebe42b3db91cbc526c4988283a5a3cb53d6c7 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-852ac1ff40a5
+  --label io.weighbridge.spec=3b863f4b41f5b98f740a2ab39129e52aab04b0829ed148c566b530a3deef9068 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-c599faf99f93

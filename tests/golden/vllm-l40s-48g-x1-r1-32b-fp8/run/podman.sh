@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=e57629d63bbc084d1e81bba38f10efbca177a789a80ffa0dca24168debcee8ed \
+  --label io.weighbridge.plan=e15ce9a6fe3273f7a8fe1b0cc4d1cce4ff487856049a76851df36cbdc894c1a6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=b454c4ac0c125f99b4c68fcbbb4bf92af1b907c2b93e164a13204b6cb58f6b8b \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e57629d63bbc
+  --label io.weighbridge.spec=d0f8cb42322f269c79d283b8ace391ab1082e9be6d0a32cd943723e42489b805 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e15ce9a6fe32

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f7b99a5bcc9e4ccee729f4ef88260fb7e948b0b4fa73884aa978e456dfe3ecef \
+  --label io.weighbridge.plan=78214c5c81e184f15bb03b3730313c57a1dfe4274b9b49b898d73dad7ed8b864 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=0269de579cf047cd566e8a89d053149a412c41f9363c90e7c3205c83c89d7e8f \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f7b99a5bcc9e
+  --label io.weighbridge.spec=430c7f7d049cbcd28607b77dd925d26d43262de719fbc2a1e814bc61d6cd6754 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-78214c5c81e1

@@ -26,8 +26,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1f498c5753d17b3c572a218bac8eb44a64c7e49693d88f08bd6a1a8c0b445615 \
+  --label io.weighbridge.plan=edfc40a174ed305ad12cecfd27f58467512dd6a2e77869822e8183910a02af29 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=1da9a6459e111ba1e1e4350ccca0c6b7caaaf9c2b8f59a6a2cb407abd3afb70e \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-1f498c5753d1
+  --label io.weighbridge.spec=e8522e8625287c58d8d9a2834ec3df28f290ac8898776d8f5999dae5c9765c41 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-edfc40a174ed

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bc5992a4c627c6be8a1b64cba7405b2d08176520ab4b7dcc4f91fbb0b5ac4160 \
+  --label io.weighbridge.plan=a3655f09934d8d2629013dc9bc5b5dff2339969b4ca26aa1bc4714829d1c2b61 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=4c1a83d43638d1b15774cf1a340b87ae069cb4d5aacb4891f3c2d89a8505f734 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-bc5992a4c627
+  --label io.weighbridge.spec=33bc3b343a2de436991146039e088561ca5dce8fd30d229018a9af855795f803 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-a3655f09934d

@@ -35,8 +35,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d65ac63e3de7f3079c0714f84fb3c5ed33dbe62a7b35f74f8ab8b57893037d34 \
+  --label io.weighbridge.plan=62fc08748e6c3a0b8ea26dfefce420bba11600fc09101d205969e3c42f34c666 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=3d85972a4a7c1ef9b0ca825deff5e00b15317cb0ddcb70519aa1b35e6f67daf1 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-d65ac63e3de7
+  --label io.weighbridge.spec=07e5d02e59d743f7c29fa3b2e96c7dadd5abea602421409dca1df6ada050d170 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-62fc08748e6c

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=e6d7156666046bf828549e95107e1e4606e34e6706caa7a4a2dd1518215c10b0 \
+  --label io.weighbridge.plan=ef9f300f7dc2fc1a85dc8b241bd7497819bd479e58f3b2c2c165625ccc031c02 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=e9dd70c9f01ef16eda323427ed4103cc5514ce3c296a8047c734223024190782 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e6d715666604
+  --label io.weighbridge.spec=5dbb9d9342365c66e6428af0f21fa23dd2b3af0bceb294cb03f4160abe0a79f5 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-ef9f300f7dc2

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=36a116cc7a792b71f1f4a4156b8f38f0b9b616eed02428766b9c0446b8b6eabf \
+  --label io.weighbridge.plan=b723c24f58317066373fc983e3a7067742596643412494afb206ac2d16c01e5e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=7d4d548eb3b1018571aa4d3015e2099c9280ff17b6840c1d4e48c665305658f9 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-36a116cc7a79
+  --label io.weighbridge.spec=3882291ae302c8fe505d14775f14aca46f9eb4fa3bc1fdfa339713beec0abdbe \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-b723c24f5831

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3bbc57e86322103805d2ea0752f976ad02ae3dd462d6ba2287d44034d0fd501f \
+  --label io.weighbridge.plan=f5e3e832b6eb4ca1d8e46c9dc0007ee2602a4e5c02c1150611fc1d540157fe53 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=736e8f2471b6a362d69b7b983bfaf4fc1510bfadaf39189209a8168602174d0f \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-3bbc57e86322
+  --label io.weighbridge.spec=c47ca04406f63c99f048eb99ca09c7862e9b8e934b75acdf4ae5af0590821829 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f5e3e832b6eb

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=dc3367069eaa657cfaad2a3972719ab5ddd432dc8b31dbee393baaa71e2b4b34 \
+  --label io.weighbridge.plan=2a340ae5a3c98e7aa626eaccdf486d4d9bcf9ced8ff03d521ab23752d11b59fd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=dca64017b2ed7b73c2231fa26028ff7f1b280e4d9d43a8597bbcb5b38988e9cb \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-dc3367069eaa
+  --label io.weighbridge.spec=a4c32026020f0f3ea74ec8c2fa1f4d16c5ad23d2d9e05a4b01e28bdbb95d32a7 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-2a340ae5a3c9

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=81ad474d2981a5775d689bccaf00268eac0da3e87b97c02229e6e6e9725c0f2d \
+  --label io.weighbridge.plan=6112b6d59c7eeca435edd70fed46f08ca48950646a914e957ea5398f179a7fb7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=6c03b03da11643785f0c48d3079b4dbd1b7e639d2ef34ae1b4bed49b8dbcef4c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-81ad474d2981
+  --label io.weighbridge.spec=f05f582df47be61f7f264a1d28758dcac682d6be346d83868d85e8de10f9e61c \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6112b6d59c7e
