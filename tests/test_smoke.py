@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -373,3 +378,23 @@ def test_what_cannot_be_asked_is_two_lines(words: tuple[str, ...], line: str, in
     assert said.code == 2
     assert line in said.err
     assert len(said.err.strip().splitlines()) == 2
+
+
+def test_on_a_terminal_each_check_is_shown_once(target: Target, tmp_path: Path) -> None:
+    """As it comes, and not again in a table; in a file the whole table stands."""
+    words = [sys.executable, "-m", "weighbridge", "smoke", "--url", target.url, "--key-file", str(target.key_file)]
+    around = {**os.environ, "PYTHONPATH": str(ROOT)}
+    master, slave = pty.openpty()
+    process = subprocess.Popen(words, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave, env=around)
+    os.close(slave)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the last writer has gone
+        while piece := os.read(master, 4096):
+            said += piece
+    os.close(master)
+    process.wait()
+    lines = said.decode().splitlines()
+    assert len([x for x in lines if " health " in x]) == len([x for x in lines if " unknown-model " in x]) == 1
+    assert any("checks passed" in x for x in lines)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=around, check=False)
+    assert len([x for x in done.stdout.splitlines() if " health " in x]) == 1

@@ -42,7 +42,7 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
     "graph_size": (None, "largest batch with a captured graph (default: the engine's own)"),
     "scheduling": (None, "async: the next step is prepared while one computes; or sync (default: the engine's own)"),
-    "order": (None, "a file with an order, such as invoke tune writes; options that are given here win"),
+    "order": (None, "a file with an order, such as invoke tune writes; options that are typed win (default: none)"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
 }
 CATALOG: Flags = {"catalog": ORDER["catalog"]}

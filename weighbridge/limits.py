@@ -58,8 +58,11 @@ def warnings(order: Order, engine: Engine, family: EngineFamily, model: Model, l
     return tuple(found)
 
 
-def check_settable(order: Order, profile: Profile, engine: Engine) -> None:
-    """Raises Unsupported for what this engine cannot be told on these cards, BadValue for a word that is none."""
+def told(order: Order, profile: Profile, engine: Engine) -> dict[str, Any]:
+    """What the engine is told only when it was asked for.
+
+    Raises Unsupported for what this engine cannot be told on these cards, BadValue for a word or number that is none.
+    """
     for name in _SETTABLE:
         flag, taken = "--" + name.replace("_", "-"), [a for a in engine.arguments if a.field == name]
         here = [a for a in taken if not a.families or profile.card.family in a.families]
@@ -70,6 +73,9 @@ def check_settable(order: Order, profile: Profile, engine: Engine) -> None:
         raise BadValue(f"--scheduling {order.scheduling!r} is none of async, sync", f"try --scheduling {near}")
     if order.graph_size is not None and order.eager:
         raise BadValue("--eager captures no graphs, so --graph-size says nothing", "leave one of them out")
+    if order.graph_size is not None and order.graph_size < 1:
+        raise BadValue(f"--graph-size {order.graph_size} is less than 1", "try --graph-size 256")
+    return {name: getattr(order, name) for name in _SETTABLE}
 
 
 def without_peers(profile: Profile, cards: int) -> bool:

@@ -29,7 +29,6 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     profile = limits.with_memory(order, profile)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
-    limits.check_settable(order, profile, engine)
     utilization = _utilization(order, family, profile)
     load, load_because = _load(order, profile, engine, family)
     precision = choose_precision(order, profile.card, family, model.shape)
@@ -54,8 +53,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "max_input_tokens": min(load.batched_tokens, context - 1) if family.whole_prompts else None,
         "utilization": utilization,
         "eager": load.eager,
-        "graph_size": None if order.graph_size is None else _at_least(1, "--graph-size", order.graph_size, 256),
-        "scheduling": order.scheduling,
+        **limits.told(order, profile, engine),
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
@@ -67,7 +65,6 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         **_served(engine, family, base),
         "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
-        "config_files": tuple(family.config_files),
         "groups": profile.family.container.groups,
         "warnings": (*warnings(weighing, layout, wanted), *limits.warnings(order, engine, family, model, load)),
     }
@@ -119,6 +116,7 @@ def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:
         "base_image": base_reference(base),
         "gateway_image": base_reference(family.gateway_base) if family.gateway_base else None,
         "min_driver": base.min_driver,
+        "config_files": tuple(family.config_files),
     }
 
 

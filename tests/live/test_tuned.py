@@ -18,7 +18,7 @@ import yaml
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "weighbridge-demo-tune"
+NAME = "weighbridge-live-tune"
 SCENARIOS = """
 default: [tiny]
 scenarios:
@@ -63,7 +63,9 @@ def left() -> list[str]:
     return [str(c.name) for c in docker.from_env().containers.list(all=True, filters={"name": f"^{NAME}$"})]
 
 
-ASK = ("tune", "--goal", "throughput", "--scenario", "tiny", "--sequences", "1", "--knobs", "sequences,cut")
+ASK = (
+    "tune", "--goal", "throughput", "--scenario", "tiny", "--sequences", "1", "--name", NAME, "--knobs", "sequences,cut",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,6 @@ def test_the_faster_candidate_wins_and_is_confirmed(folder: Path, tuned: Any) ->
     evidence = tuned["evidence"]
     assert (evidence["complete"], evidence["confirmed"]) == (True, True)
     assert [t["verdict"] for t in evidence["tried"]] == ["start", "better", "skipped"]
-    assert "8 x" not in evidence["tried"][2]["because"]
     assert "does not plan" in evidence["tried"][2]["because"]
     assert all(t["figures"]["tiny"]["count"] == 3 for t in evidence["tried"][:2])
     assert left() == []
@@ -112,7 +113,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_container(folder: Path, tu
         if "waiting for the engine" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert left() == []
     found = yaml.safe_load((folder / "early.yaml").read_text(encoding="utf-8"))

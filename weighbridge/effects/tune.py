@@ -64,9 +64,13 @@ class Records:
         return self.folder / f"{fingerprint(plan, asked.points, asked.goodput, str(self.weights))}.json"
 
     def known(self, plan: Plan) -> Trial | None:
-        """What an earlier search measured of the same plan, asked the same; None without a file that can be read."""
+        """What an earlier search measured of the same plan, asked the same; None without a file that can be read.
+
+        One that failed is tried again: what ended it may have been the machine's state.
+        """
         with suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(self.path(plan).read_bytes(), type=Trial)
+            found = msgspec.json.decode(self.path(plan).read_bytes(), type=Trial)
+            return None if found.error else found
         return None
 
     def keep(self, plan: Plan, trial: Trial) -> None:

@@ -23,6 +23,8 @@ SMOKE: Flags = {
     "answer_seconds": (None, "the longest wait for one answer (default 120)"),
     "junit": (None, "also write a JUnit XML file there"),
     "html": (None, "also write the report as a page there"),
+    "attach": (None, "also tie the report to its baked image: a layout's folder, or HOST/NAME:TAG at a registry"),
+    "insecure": (False, "with --attach: plain http, or a certificate that nobody signed"),
     "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
     "compare": (None, "ask nothing; set this report of an earlier --json beside another one"),
     "with_": (None, "the other report, the newer one"),
@@ -88,6 +90,7 @@ def _once(values: dict[str, Any]) -> bool:
 
 def _show(report: SmokeReport, json: bool, values: dict[str, Any]) -> int:
     from weighbridge.effects.disk import write_file
+    from weighbridge.effects.oci.attach import attach
     from weighbridge.effects.records import keep_smoke
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
@@ -97,6 +100,9 @@ def _show(report: SmokeReport, json: bool, values: dict[str, Any]) -> int:
     kept = keep_smoke(report, asked(values).folders.build)
     if kept:
         say(f"recorded in {kept}")
+    if values["attach"]:
+        made = attach(report, values["attach"], asked(values).folders.cache, insecure=values["insecure"])
+        say(f"attached to {made['subject']} as {made['digest']}")
     if values["junit"]:
         write_file(Path(values["junit"]), smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None))
     if values["html"]:

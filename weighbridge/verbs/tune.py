@@ -22,6 +22,7 @@ TUNE: Flags = {
     "lossy": (False, "also what may change answers: FP8 weights, FP8 KV cache, another type"),
     "budget": (None, "minutes; no candidate is begun that would end later (default: none)"),
     "output": (None, "file for the order that was found (default build/tune/<profile>-<model>-<goal>.yaml)"),
+    "name": (None, "name of the container that each candidate has in turn (default: from the model, with -tune)"),
     "again": (False, "measure again what an earlier search measured"),
     "weights": RUN["weights"],
 }

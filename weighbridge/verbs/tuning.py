@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from weighbridge.errors import BadValue, NotReady, unknown
-from weighbridge.order import read_positive
+from weighbridge.order import read_name, read_positive
 from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml
 from weighbridge.plan import slug
 from weighbridge.road import make_plan
@@ -140,7 +140,7 @@ def searched(it: Any, ready: Ready, say: Say) -> Tuning:
     probe.check_cards(profile)
     check_weights(it.weights, None if it.flags["weights"] else plan.model)
     check_model(it.weights, plan.model, (it.model or it.catalog.model(plan.model)).shape, it.catalog)
-    name = f"{container_name(plan)}-tune"
+    name = read_name(it.flags["name"]) if it.flags["name"] else f"{container_name(plan)}-tune"
     gids = probe.device_gids(profile.family.container.devices)
     lab = Lab(Place(name, it.weights, it.home(name), it.folders, it.model, gids), it.catalog, host, ready.records, say)
     for other in others(host, name):
