@@ -64,7 +64,8 @@ def left() -> list[str]:
 
 
 ASK = (
-    "tune", "--goal", "throughput", "--scenario", "tiny", "--sequences", "1", "--name", NAME, "--knobs", "sequences,cut",
+    "tune", "--goal", "throughput", "--scenario", "tiny", "--sequences", "1", "--name", NAME,
+    "--knobs", "sequences,cut",
 )  # fmt: skip
 
 
