@@ -7,6 +7,7 @@ const GIB = 2 ** 30;
 const at = (id) => document.getElementById(id);
 
 const gib = (value) => number(value, value >= 10 ? 1 : value > 0 && value < 0.01 ? 3 : 2);
+const short = (value) => number(value, value >= 100 ? 0 : 1);
 const english = (name, text, attributes = {}) => make(name, { lang: "en", ...attributes }, text);
 
 // Parts of a card's memory in GiB, each where it begins. The band may become cache or overhead.
@@ -83,9 +84,9 @@ function promise({ low, high }, reported) {
 function measured(bench) {
   if (!bench?.points?.length) return [];
   const list = make("dl", { class: "rows", id: "bench" });
-  for (const { label, output_tokens_per_second: rate, ttft_ms, tpot_ms } of bench.points) {
-    const spread = rate.low === null ? "" : ` ± ${number((rate.high - rate.low) / 2, 1)}`;
-    const words = word("bench-figures", { rate: `${number(rate.mean, 1)}${spread}`, ttft: number(ttft_ms, 1), tpot: number(tpot_ms, 1) });
+  for (const { label, output_tokens_per_second: rate, ttft_ms } of bench.points) {
+    const spread = rate.low === null ? "" : ` ± ${short((rate.high - rate.low) / 2)}`;
+    const words = word("bench-figures", { rate: `${short(rate.mean)}${spread}`, ttft: short(ttft_ms) });
     list.append(make("div", {}, english("dt", label), make("dd", {}, words)));
   }
   return [say(make("h3", {}), "bench-title", { date: bench.date.slice(0, 10) }), list];

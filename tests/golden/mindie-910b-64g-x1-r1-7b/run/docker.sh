@@ -29,8 +29,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=a7657a44a85847fdeb9561b3d62ec5353d311e907a94c0a4af57ca4989602fe5 \
+  --label io.weighbridge.plan=8af1e293ac2b65115a2319a397fbe4a2b9f2614f365e9dd658ab3fb19538385c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=1697ae35c8146b8d20c81cb5429bad00ea0b180af4e87750ea73dc497b15a932 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-a7657a44a858
+  --label io.weighbridge.spec=f1c483e9379380662d2f00d0b3c19ebb5cb935f83f5c642d68ffd5f0fa149c7e \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-8af1e293ac2b

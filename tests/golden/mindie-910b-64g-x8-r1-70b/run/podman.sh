@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=43787f73f2c20ab8464c6f8805e7fe3a8b271f8d3a202be88f21737c28305c99 \
+  --label io.weighbridge.plan=2aa67eb5bfc77c9cafa2e59fb1bbbd5564d897d722d3a423cd20f0214c2719ae \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=8310f299115e4a06bdd0ab124c83c70c9be435ae5ce7d07cf31ff1b96bc2e9b0 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-43787f73f2c2
+  --label io.weighbridge.spec=37cad13ecf4a17d3994441225f6335bbbebc329e9a78a4ffa62ea640c66fed08 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-2aa67eb5bfc7

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=eeefa7fc4d3a7a155ff46c14db4a31114cb5ea4b1a054b3a10730943f7cdcc54 \
+  --label io.weighbridge.plan=33ebdd0289865f2b9874e1b6133042f632b40c5b1490243a7f969dc4a66748b4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=5c26a2b25b5aac66f1afa023e478049df80da74c77a2c5be89be5f4d742ff273 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-eeefa7fc4d3a
+  --label io.weighbridge.spec=74e521e550becb3e97dc45e724ebad1293f99011dceb9f9d72baeafe9d1203d9 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-33ebdd028986

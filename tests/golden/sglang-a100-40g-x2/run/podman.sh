@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=157368d0f84b54945f5ef16aeb7ef98c22bff856504d4e8a36073165d650608c \
+  --label io.weighbridge.plan=eec563eebd465a840d057ec4e81c385896c4fcdc2f123c5d94aba161596602ce \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=24418a660c2edaf71ab3a5b6fb1974356d8463480a18c894276ce8c60da2a23e \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-157368d0f84b
+  --label io.weighbridge.spec=95c49c6b5cd6aa51c09ad3fd18633b2e7cd5bded2e3d733e73885f7fbd70a69f \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-eec563eebd46

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=437b8b08a8b25d8fb3353935024416cdf4dbb87aea3130eedbb5cb3c7c5db928 \
+  --label io.weighbridge.plan=45db4f22442dfc8085033b89fc22eb1eadc3cae64ce2eede52b52852d80eaae9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=13629d9dff26efd67f9691c790abde556c6d7fb9373fbef41b55d0c629b8e018 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-437b8b08a8b2
+  --label io.weighbridge.spec=dff589613fc65737bf912ffb411b4835f0aee9a2f7a7be2224df69e7b5e7c94e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-45db4f22442d

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=73d551cad99b828855a185b66137adf04d0d156c155292e43d0da22194316dbc \
+  --label io.weighbridge.plan=0e9aebb5987b695ccf470f7e6106d134d3edf829095bb4fbed08b2c49a76981e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=ba4f9ec30bbc0e38ac53c9db9df99e62310d14f1205db8ad0c222907e3909a6b \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-73d551cad99b
+  --label io.weighbridge.spec=11b1615840d7aa26a6dbb3c1c623c26a72dded958781da39e92a102767dbabec \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-0e9aebb5987b

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=ff84360cccaa3dad1fcda5e87167059d0182d33eb903ea3321f67cd67eb7b1cd \
+  --label io.weighbridge.plan=88600b72e485cf86b0cd1f234f3f14590c9d6958e6f2faef3367e93523be69ac \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9e31b7468c81ac3471d925fbbc82b4af717b834569d704d08d9bf7270764eb84 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-ff84360cccaa
+  --label io.weighbridge.spec=66158b308cab9d9782815cd4a21d46221a5776791320ba58460319fa27da3090 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-88600b72e485

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=7a0184cf348d5ab50aa6990ef92441c8d0d362fabc7c8daf9509923572b2d77f \
+  --label io.weighbridge.plan=dd3cb32f0e1c701bbd573c3861b08a82ca1241c6d9c6ea986855bebdd93c9876 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=ba4f9a98824b661b83bb373e3212e876de02219d9a1c8f71cbdd0b4aeffa06d4 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-7a0184cf348d
+  --label io.weighbridge.spec=e6e828276c51086d08e380e9e35edf202921677ad9aa6e45d4b62082377c9bdc \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-dd3cb32f0e1c

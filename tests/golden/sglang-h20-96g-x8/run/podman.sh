@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=b99a211735043a0f114a3547c7c90d5db544d0b414c0a75527671a279d4d2297 \
+  --label io.weighbridge.plan=b71778da591373e132e111435db5de234a640bf2745c6a6ca93577a7b5769049 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=636b8c6176dd5d935b00618ce56abef2ba9124b8f34e70847a52355b051201c2 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-b99a21173504
+  --label io.weighbridge.spec=73af79135d6a3b1f5dba096370931a4479eeef851315cce8220a31bbd207036c \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-b71778da5913

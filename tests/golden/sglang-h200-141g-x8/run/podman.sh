@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=8fed87088f12223ec1bb258568feafd8d6cadc734b9b8f63c25ec14786bf35d5 \
+  --label io.weighbridge.plan=ac13f1047ff0d59bb82d01524f97a6a6a4225bb56addca0472c78e10c26fa8d1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=d36f5bd98bd3451bc076881b1fac05a5c3a8057da807ce5d764b1d97db8d743a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-8fed87088f12
+  --label io.weighbridge.spec=7e3a43ca45097aae1a93bbf08b239b4d5b284a48aed1fa5bebbcb3fa82dcd9ad \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-ac13f1047ff0

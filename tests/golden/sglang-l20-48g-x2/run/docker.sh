@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=e9a2f9382b565f1be345fd8b3719936c69578ff2775f8e2279590595318b1446 \
+  --label io.weighbridge.plan=70e968732b36f74731da513e2fed8263b56aec6184bc9515d8abac9a652f8646 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=f20ef8a551c5ace02c54a7d4bb3ae862422ec41e4b63a4e5d59913301f06e27e \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e9a2f9382b56
+  --label io.weighbridge.spec=4544916e44fc8d4d37373a56bbaefb935665c4e03c1dc95412b6142f888f65d6 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-70e968732b36

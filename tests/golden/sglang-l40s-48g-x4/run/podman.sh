@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9fa1fc075a73755a5ed53f3897cc71ca971544ecdc28ce289056e92e42f870ae \
+  --label io.weighbridge.plan=ea9b79cb062c33d6adf6cf2e9bf5a617b7296df0bbd4c2745464c6adfa4222f4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=d0c437f1b3b93555bacd822052cfcb51af2ad973808980b3d6a2777e0f41db06 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-9fa1fc075a73
+  --label io.weighbridge.spec=c896c96cda53457f1dc053a9b0a1eed925174feef93c67bda131327ac360c383 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-ea9b79cb062c

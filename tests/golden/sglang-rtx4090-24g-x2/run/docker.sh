@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=25abc8b9bfcf93dd54fbe7a9d1d361254ac7fec65332a185fdca35a1299de72d \
+  --label io.weighbridge.plan=957046f470f627fa045bb76c42ae87bd8fd73367dd2599587c55fa8ebbb00cfa \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=ab3c82061debe1233e62b69fe4394bf2da2d4ba43f5fce77ae4d3420c9b9ddaa \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-25abc8b9bfcf
+  --label io.weighbridge.spec=02894033781c697408e66187bc29aff01acb6b3de683c4fddee42bc5a9b20213 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-957046f470f6

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=1f24a92ae3031e58e0af6781d7d0eb7b36f13aaf1bd87546ff08ab0207300973 \
+  --label io.weighbridge.plan=1d6c6293e7435f324d17ba11a695343db7427cf7d5c1f445162b1c18380dc477 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=28e62819909aa4e589b52569e6b5846ce81f3746fca36e76eadfcddadc520dba \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-1f24a92ae303
+  --label io.weighbridge.spec=da137e98c0cf46e0a6e087cab99618af4f8d1ae94424ed4b4011b079c60e736b \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-1d6c6293e743

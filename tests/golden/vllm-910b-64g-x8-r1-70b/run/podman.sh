@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=936587797e6c041496339bb2152cd9926e7785a67e072764aa6e9e76c268d97f \
+  --label io.weighbridge.plan=5ab1180031300d7513d3633dd7ab8e60f953f56407275409b9c55bf3526a9f6c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=953bbd5376b6512d8c5a79ebc4eb772f28ec3f60a8306ab6ec4ce9e4dae2e269 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-936587797e6c
+  --label io.weighbridge.spec=17a5eda1710bf9c6c122fcec460e9c150a4fb3b18423202a795748ff50a2ef0b \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-5ab118003130

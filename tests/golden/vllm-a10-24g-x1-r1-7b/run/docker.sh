@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=714c479bf561e412485974649d20db4c4a723c1bef99db425e14907c35c2b08e \
+  --label io.weighbridge.plan=5e45ccfc61fa2e1299a9a30e193106494694aee1b092a38142fae033dd64d0ef \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=7a6d81782b9237e53b369b5c9a65f6d7adeeb48683e0a9e37c5de80bfbaedd08 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-714c479bf561
+  --label io.weighbridge.spec=b45f9e8598dfa688c874872705eddd2384c8890e78ec5bee695faef1d04a1e7a \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-5e45ccfc61fa

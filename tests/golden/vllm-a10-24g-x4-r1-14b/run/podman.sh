@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=ceb67c3c94173026120dae66fc59461f0c52b41dfcfd968146c374b2b1f33b88 \
+  --label io.weighbridge.plan=ed52dbd071c6b019af0efd64261dc387cf86cedecfa6fe51f30892cbfd35326e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=e49802a449d5bcb6d44b049cef61e6f14ec206cd0d3a1c5157d565a0b05df789 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-ceb67c3c9417
+  --label io.weighbridge.spec=03a2a2fe2a56b74264b1fbe21a90493d717c3691ee58e3e70546e15f0c1782d5 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-ed52dbd071c6

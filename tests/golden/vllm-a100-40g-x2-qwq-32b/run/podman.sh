@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=b0f12d8fabd1f77c015e372fc600fff6191636fa508265c050efaeb23680e3fd \
+  --label io.weighbridge.plan=ebee87e272458530674d511e1f094b74fe5422f1b2683d796f26a7ea062e998e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=8051aac35713f9279afe86175d012705295e44fa68bc5c1ceaa7f6db65388fc4 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-b0f12d8fabd1
+  --label io.weighbridge.spec=3a26854ccfde6575bb0a1a6ada9f2dc1001af0f067b84dd0f56a9ed0a12fe7ac \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-ebee87e27245

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=5e54937e6956373a9df8c5579415637680c4496e792d64513a406ba43da9f8d1 \
+  --label io.weighbridge.plan=751f26ce935bdb33212fb31982bd9999f123ffa1a83abeb92117d07ebc6ad130 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=c69aaef5734b7919226316cc5082a1300e0bbd3cbef2293835e0cc076d516ef1 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-5e54937e6956
+  --label io.weighbridge.spec=0c054be9e8c7ecae8579334d18b7c4fe1532ceae3c972cd8a89b29d0e419481c \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-751f26ce935b

@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=3d9ce88fa4cf598efb6680067d0edace3407978aaf10fe08912c65962398792e \
+  --label io.weighbridge.plan=45a5cff3f234aa597e18c300bca77803b716e27bdf090c73e40bfed7b12100a7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=b2e447467103d21684835c96ba71622631a86828719ed48abf528c43342e1fe4 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-3d9ce88fa4cf
+  --label io.weighbridge.spec=072ea3f2101e2036c6d531c204f27318af5ba13ff736e9b1f3b3d54c730379f0 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-45a5cff3f234

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=becdd70000bfd7d0299587b4483486a035527e8d5c088785734ba71c5da9f24f \
+  --label io.weighbridge.plan=82c92dfb5b223fbd5b448d8dfe9ab7e5a853fcfb0ff0ae78f5526eb029bca9ac \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f01a8a18519fee7fa06700c55928e06f8948c240b8d734bc647692d32f56d9e4 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-becdd70000bf
+  --label io.weighbridge.spec=b88a97b5d57f7b96bab1bcf0c3915856e39bb031f191c62f95f1d27fe4bbc3f5 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-82c92dfb5b22

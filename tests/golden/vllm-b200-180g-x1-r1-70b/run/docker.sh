@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d1d1b7aa4b1be3e4e22e39fc3b9fe8ee0dc6b3789fb992786f319b60fc9897d2 \
+  --label io.weighbridge.plan=53c5b0742f01fdcfb6556993cbe0adf489067f4b51494b7c72b4cce188621271 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=12005f306a69063bbbce1d8f25b3144aa466ff33acccba5381b89a7648db7b2b \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-d1d1b7aa4b1b
+  --label io.weighbridge.spec=f27c6aec14befd2ca3b69e350e2879a31ac07dbd44c9365d760f26ca0be768bb \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-53c5b0742f01

@@ -20,8 +20,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=3d48e34eb60008b82685f3f06e5a66264a016f9127eef752b35d4e63a3d2aa4c \
+  --label io.weighbridge.plan=a50208cb38aa0c7f49efa2189329ca98b4d87292c256fadf0dadfd2fbec9a5fe \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=b86e97f767ab168b1b4107aa139de239c75c183fc48d527fa5ca577c3ce8f9c9 \
-  weighbridge/vllm:cpu-weighbridge-demo-3d48e34eb600
+  --label io.weighbridge.spec=c03b6776d77253aad847dc38a1b13682a5ac2232bc910b344534e005ff0c6b37 \
+  weighbridge/vllm:cpu-weighbridge-demo-a50208cb38aa

@@ -20,8 +20,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=195253cb2a0a56a019d3141191181483b092730617e72a774a287cb3a55da7c3 \
+  --label io.weighbridge.plan=e418facd0a90797e99e59412246a91c265c3e73ef16fd1365a66c47e4787be6b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=4cda0b775e942b464bc26d6e85dedcf1a2137a8cc8199538940e46b43fa7a4c0 \
-  weighbridge/vllm:cpu-it-s-a-model-id-195253cb2a0a
+  --label io.weighbridge.spec=077e8fdf8b1a4c92826e03646501e000dcf5c8e8afb82bcd0a29c3126215da1a \
+  weighbridge/vllm:cpu-it-s-a-model-id-e418facd0a90

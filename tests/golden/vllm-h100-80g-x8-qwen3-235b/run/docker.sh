@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c86870f36ff55a7f569b257d04eb386150ec557095d52dd29c2acf847bd376f2 \
+  --label io.weighbridge.plan=57369c6b2c1859277256b613bde3a1d4bf82bbf73528bbfc364a8134e4d81a50 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=bd80ff223894b2c9df6586c40b8c5e157afa983f67f8fa789d990454cdd80bb5 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c86870f36ff5
+  --label io.weighbridge.spec=9faea8624e3dc3b6112cbae290ba4eb8d2d476514b4a9e63fe23a46baa797269 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-57369c6b2c18

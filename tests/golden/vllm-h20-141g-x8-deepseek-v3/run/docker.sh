@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=292d7685755d6f18505c1f98bcc0d78d3681ccc819d633016e48279d0f79a5d1 \
+  --label io.weighbridge.plan=250c19ff8405043ae6a1d058261d8ce89e28b4cc535e65cb436a522f502b0674 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=882c126ebff3590d33c1fa82546db502a28cb6dd08a7e8e921758212f7ca8cde \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-292d7685755d
+  --label io.weighbridge.spec=d9bcf9a6dbf4b7c7dd15f34805fdb0fabc8c12244d346961cc26eb85f266eb93 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-250c19ff8405

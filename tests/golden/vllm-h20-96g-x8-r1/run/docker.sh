@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=909523c0bd7c51871d7251201e2b5fceb61916bc18987355eaeeb38753598017 \
+  --label io.weighbridge.plan=7f22dd7c2bb7af860a854c0b05122a96641eb042c81b2de07cebbe311863e211 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=e2068726418feedddc8bbe823adb46e17a5de1f37afc9b164fc9cd46addb4c49 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-909523c0bd7c
+  --label io.weighbridge.spec=4cf3e86815de73cab378c9bb24f3460b4a650726d0a83ca431979c8d50f5d123 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-7f22dd7c2bb7

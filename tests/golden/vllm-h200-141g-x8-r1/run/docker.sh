@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=59c3f28f36672dcc1dd9524071abd1e2f1023c9bacedab773bd60d61fa1ef403 \
+  --label io.weighbridge.plan=fae7d811a822ed5f54ce3f97994196c413ba3f168cdad6111f11edaf144c3907 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=1fa9f6569e52d18ef47a2ee040e78d78981071aac1e0c222cadff8195d6f50bc \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-59c3f28f3667
+  --label io.weighbridge.spec=40cc598ff018258cacf631741d485f2279420bb24fbcd2b77646052807251b91 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-fae7d811a822

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=c599faf99f93a2ecaa443ddd11c854dc1d7d6b6c3647421a483284e9114ad223 \
+  --label io.weighbridge.plan=0265de2416c29f8e90b7a44c71c45c3af2576ca3c4cac0f1f750064df7f746e3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=3b863f4b41f5b98f740a2ab39129e52aab04b0829ed148c566b530a3deef9068 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-c599faf99f93
+  --label io.weighbridge.spec=f9ef92eaed116c6b6f3ba48e9c2725ef81c0fe037159152e8b866827745c2ea7 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-0265de2416c2

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=e15ce9a6fe3273f7a8fe1b0cc4d1cce4ff487856049a76851df36cbdc894c1a6 \
+  --label io.weighbridge.plan=cea0335d30d908adc24222e00931c55698737830a76fe1a97a49a0f6001e6aad \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=d0f8cb42322f269c79d283b8ace391ab1082e9be6d0a32cd943723e42489b805 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-e15ce9a6fe32
+  --label io.weighbridge.spec=f1ee3a38bfe0b3e119418823674f9f8c36ec26cc8a189979ec8b7c2e934eadfd \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-cea0335d30d9

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=78214c5c81e184f15bb03b3730313c57a1dfe4274b9b49b898d73dad7ed8b864 \
+  --label io.weighbridge.plan=8afaba5e75da99e9739d4d4c21e386eacafc8a38a5742045f8dcd82dfd33a2ae \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=430c7f7d049cbcd28607b77dd925d26d43262de719fbc2a1e814bc61d6cd6754 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-78214c5c81e1
+  --label io.weighbridge.spec=4f26ce9c2da9de486156f18850ffac79e9554ceb2e2200c30dcf4761b06b3e46 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-8afaba5e75da

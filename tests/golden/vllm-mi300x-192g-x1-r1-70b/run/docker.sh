@@ -26,8 +26,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=edfc40a174ed305ad12cecfd27f58467512dd6a2e77869822e8183910a02af29 \
+  --label io.weighbridge.plan=d0563650aa064cb6a1cf87ad9da347285c3b8d5b76e6009ffe4e99b7bc0160d8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=e8522e8625287c58d8d9a2834ec3df28f290ac8898776d8f5999dae5c9765c41 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-edfc40a174ed
+  --label io.weighbridge.spec=41f94757cc3441e23af3c8f46fc26df9c0426f08fab3f4565de44174d126d841 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-d0563650aa06

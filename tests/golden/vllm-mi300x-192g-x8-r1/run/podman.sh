@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=a3655f09934d8d2629013dc9bc5b5dff2339969b4ca26aa1bc4714829d1c2b61 \
+  --label io.weighbridge.plan=e7bea319d72ffc0f47f22ca8ecea1c50fe93dd16e4bfc61ddf36792bfcd5c529 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=33bc3b343a2de436991146039e088561ca5dce8fd30d229018a9af855795f803 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-a3655f09934d
+  --label io.weighbridge.spec=56a0681b9059d9fd232c82c5039cdfbb64986636b2c318697650789537155326 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-e7bea319d72f

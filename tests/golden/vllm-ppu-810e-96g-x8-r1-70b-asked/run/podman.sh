@@ -35,8 +35,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=62fc08748e6c3a0b8ea26dfefce420bba11600fc09101d205969e3c42f34c666 \
+  --label io.weighbridge.plan=2b59d3dbf6da2840d6e128239686e0cce739ad7f9994d02a489547f1ac7b4032 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=07e5d02e59d743f7c29fa3b2e96c7dadd5abea602421409dca1df6ada050d170 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-62fc08748e6c
+  --label io.weighbridge.spec=16b49d076b6609e8fa9216d09af76908a4af1707e568c9a78277b61eb37bae3d \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-2b59d3dbf6da

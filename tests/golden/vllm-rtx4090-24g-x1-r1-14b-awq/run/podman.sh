@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=ef9f300f7dc2fc1a85dc8b241bd7497819bd479e58f3b2c2c165625ccc031c02 \
+  --label io.weighbridge.plan=154442391a9bd7bf5855dcdb25486fcdfb7e5e150c1b798a87b89a0342777a32 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=5dbb9d9342365c66e6428af0f21fa23dd2b3af0bceb294cb03f4160abe0a79f5 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-ef9f300f7dc2
+  --label io.weighbridge.spec=13d767e8c17407e0fadf72f1c84b4b753e16bed1fad23c334d3f6e064bbcfba7 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-154442391a9b

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b723c24f58317066373fc983e3a7067742596643412494afb206ac2d16c01e5e \
+  --label io.weighbridge.plan=c89ce6b488b745c359aaa276350f7e9b01f827e06fa79db8e855ddcd90002024 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=3882291ae302c8fe505d14775f14aca46f9eb4fa3bc1fdfa339713beec0abdbe \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-b723c24f5831
+  --label io.weighbridge.spec=d6f6b4b564bd4e3ebe8f7876a9b525f493ceac81061eab61c8bfa2665df22d92 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-c89ce6b488b7

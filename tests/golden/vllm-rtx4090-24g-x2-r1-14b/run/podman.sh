@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=f5e3e832b6eb4ca1d8e46c9dc0007ee2602a4e5c02c1150611fc1d540157fe53 \
+  --label io.weighbridge.plan=c3e09bebf6823569bbe2ac483d5be06a9fa31f8db669cb83f0652a43742c1058 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=c47ca04406f63c99f048eb99ca09c7862e9b8e934b75acdf4ae5af0590821829 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f5e3e832b6eb
+  --label io.weighbridge.spec=7b327c0fc285bfe191ffe56821647db580da1fe0ad856cb275c1b4bee5850dac \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-c3e09bebf682

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=2a340ae5a3c98e7aa626eaccdf486d4d9bcf9ced8ff03d521ab23752d11b59fd \
+  --label io.weighbridge.plan=0db080de98cf7e74d74bca3e6f70dfa0be175725666a2aa19c64e0070d0ae22b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=a4c32026020f0f3ea74ec8c2fa1f4d16c5ad23d2d9e05a4b01e28bdbb95d32a7 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-2a340ae5a3c9
+  --label io.weighbridge.spec=f13bbb97728ce0c90b45592fefc8713531c4625188bb3521f023aa2cd0c6fc1d \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-0db080de98cf

@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6112b6d59c7eeca435edd70fed46f08ca48950646a914e957ea5398f179a7fb7 \
+  --label io.weighbridge.plan=47e1871e6f1c66656c627717c727896d7977b4675ecf84f14a5cf14453c1614d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=f05f582df47be61f7f264a1d28758dcac682d6be346d83868d85e8de10f9e61c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6112b6d59c7e
+  --label io.weighbridge.spec=5a0a68248afbd1de0aee8bf996b753106e1e23a9da04067148f2c79aceb390c8 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-47e1871e6f1c
