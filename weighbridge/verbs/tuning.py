@@ -166,10 +166,13 @@ class _Drive:
     confirmed: bool | None
 
     def all(self) -> None:
-        """Raises NotReady when the order as asked does not serve."""
+        """Raises NotReady when the order as asked does not serve, BadValue for a budget that does not reach its end."""
         for candidate in self.search.candidates():
             trial = self.ready.known(candidate.plan)
             if trial is None and self._late(1):
+                if candidate.knob is None:
+                    took = minutes(self._one())
+                    raise BadValue(f"--budget is less than the first candidate takes, {took}", "leave --budget out")
                 self.say(f"the budget ends the search before {candidate.label}")
                 break
             if trial:
@@ -232,4 +235,6 @@ class _Drive:
         )  # fmt: skip
         file = OrderFile(order=best.order, model_config=ready.model_config, evidence=evidence)
         write_file(ready.file, order_yaml(file))
+        if not self.complete:
+            self.say(f"the best so far is in {ready.file}")
         return Tuning(order=best.order, changes=best.changes, file=str(ready.file), evidence=evidence)
