@@ -14,14 +14,17 @@ from support import ROOT
 
 from weighbridge.bench import BenchReport, Figures, Measured, Point
 from weighbridge.catalog import Catalog
-from weighbridge.errors import BadFile, Refused
+from weighbridge.effects.tune import Questions, Records, alone
+from weighbridge.errors import BadFile, BadValue, HostError, NotReady, Refused
 from weighbridge.order import read_order
 from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml, strayed
 from weighbridge.plan import plan as _plan
 from weighbridge.road import make_plan
 from weighbridge.tune import Aim, Candidate, Knob, Search, Trial, fingerprint, judge, read_goals, read_knobs
+from weighbridge.tunetext import tuning_text
 from weighbridge.types import Order, Plan
 from weighbridge.verbs.measure import asked_points
+from weighbridge.verbs.tuning import Ready, _Drive
 from weighbridge.verdict import Limit, Slo
 
 RATES = (100.0, 101.0, 99.0)
@@ -365,3 +368,99 @@ def test_what_an_engine_cannot_be_told_is_refused(flags: dict[str, Any], said: s
     with pytest.raises(Refused) as caught:
         _plan(order, profile, engine, catalog.model(order.model))
     assert said in str(caught.value)
+
+
+# --- the drive, with trials from a list in the place of a machine (tests/live drives the real one) ---------
+
+
+class Given:
+    """A lab whose trials are given: one for each start, by the candidate's label."""
+
+    def __init__(self, **rates: list[tuple[float, ...]]) -> None:
+        self.rates, self.started = rates, 0
+
+    def trial(self, candidate: Candidate, before: Trial | None = None) -> Trial:
+        self.started += 1
+        name = "best" if candidate.changes else "base"
+        old = before.reports if before else ()
+        return Trial(
+            fingerprint="f", engine_args=(), wall_seconds=60.0, date="2026-11-21",
+            reports=(*old, report(self.rates[name][len(old)])),
+        )  # fmt: skip
+
+
+def driven(lab: Given, attempt: Callable[[Order], Plan], catalog: Catalog, folder: Path, **more: Any) -> _Drive:
+    questions = Questions(asked_points(catalog, {"scenario": "few"}, 2048, 256)[0], {}, 1, "invoke tune")
+    found = search(attempt, {"sequences": knob({"sequences": 8})}, Order())
+    given = {"budget_seconds": None, "again": False, **more}
+    records = Records(folder / "tune", questions, folder)
+    ready = Ready(found, read_goals(catalog), records, folder / "found.yaml", "invoke tune", None, **given)
+    return _Drive(ready, lab, lambda _: None)
+
+
+FASTER = (200.0, 201.0, 199.0)
+
+
+def test_a_gain_that_is_not_seen_again_is_none(attempt: Any, catalog: Catalog, tmp_path: Path) -> None:
+    drive = driven(Given(base=[RATES, RATES], best=[FASTER, RATES]), attempt, catalog, tmp_path)
+    drive.all()
+    found = drive.written()
+    assert found is not None
+    assert (found.order, found.changes, found.evidence.confirmed) == (Order(), {}, False)
+    assert "a gain was not seen again at a second start" in tuning_text(found)
+    drive = driven(Given(base=[RATES, RATES], best=[FASTER, FASTER]), attempt, catalog, tmp_path)
+    drive.all()
+    found = drive.written()
+    assert found is not None
+    assert (found.order, found.evidence.confirmed) == (Order(sequences=8), True)
+    assert yaml.safe_load((tmp_path / "found.yaml").read_text())["order"]["sequences"] == 8
+    assert "confirmed at a second start" in tuning_text(found)
+
+
+def test_a_budget_ends_the_search_and_keeps_the_best_so_far(
+    attempt: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Given(base=[RATES, RATES], best=[FASTER, FASTER])
+    drive = driven(lab, attempt, catalog, tmp_path, budget_seconds=1e9)
+    monkeypatch.setattr(drive, "_late", lambda candidates: candidates > 1)  # time for one start, not for two
+    drive.all()
+    found = drive.written()
+    assert found is not None
+    assert (found.order, found.evidence.confirmed, found.evidence.complete) == (Order(sequences=8), None, False)
+    assert "not confirmed by a second start" in tuning_text(found)
+    with pytest.raises(BadValue, match="--budget is less than the first candidate takes"):
+        driven(lab, attempt, catalog, tmp_path, budget_seconds=1.0).all()
+
+
+def test_an_order_that_does_not_serve_ends_it(
+    attempt: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Given()
+    monkeypatch.setattr(lab, "trial", lambda candidate: dead())
+    drive = driven(lab, attempt, catalog, tmp_path)
+    with pytest.raises(NotReady, match="the order as asked does not serve: the engine died"):
+        drive.all()
+    assert drive.written() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_failed_is_tried_again_and_what_served_is_not(attempt: Any, catalog: Catalog, tmp_path: Path) -> None:
+    questions = Questions(asked_points(catalog, {"scenario": "few"}, 2048, 256)[0], {}, 1, "invoke tune")
+    records, plan = Records(tmp_path, questions, tmp_path), attempt(Order())
+    assert records.known(plan) is None
+    records.keep(plan, dead())
+    assert records.known(plan) is None
+    records.keep(plan, trial(*RATES))
+    assert records.known(plan) == trial(*RATES)
+    records.path(plan).write_text("{")
+    assert records.known(plan) is None
+
+
+def test_one_search_of_one_appliance_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path / "demo", "demo"):
+        with pytest.raises(HostError, match="another search measures demo"), alone(tmp_path / "demo", "demo"):
+            pass
+        with alone(tmp_path / "demo", "other"):
+            pass
+    with alone(tmp_path / "demo", "demo"):
+        pass
