@@ -10,6 +10,7 @@ from weighbridge.verbs.look import calibrate, engines, fit, models, plan, profil
 from weighbridge.verbs.prove import bench
 from weighbridge.verbs.serve import build, clean, logs, render, run, status, stop
 from weighbridge.verbs.smoke import smoke
+from weighbridge.verbs.tune import tune
 from weighbridge.verbs.warm import warm
 from weighbridge.verbs.weights import fetch, verify
 
@@ -36,6 +37,7 @@ __all__ = [
     "smoke",
     "status",
     "stop",
+    "tune",
     "upgrade_diff",
     "verify",
     "warm",

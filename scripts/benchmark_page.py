@@ -32,7 +32,11 @@ proportion, with a word said; more requests at a time than one key may have open
 A figure is the mean over the runs with half its 95 % interval (Student's t); one run has no interval and says `once`.
 Two results are compared by their ratio with Welch's interval, on logarithms; where it holds 1, no difference can be
 told. The intervals know the repeats of one start. Two starts of the same plan differ by more: measure both sides more
-than once, in turn, on a quiet machine. The last result of an image is kept in `build/bench/<recipe>.json`.
+than once, in turn, on a quiet machine. To search for a faster plan so: [tune.md](tune.md).
+
+The last result of an image is kept in `build/bench/<recipe>.json`. `invoke status` shows it, and the console shows its
+throughput and time to first token below the plan, to those who may see the plan; a container that is started anew is
+given the figures of its image again.
 
 ## Limits
 

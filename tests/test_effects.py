@@ -743,8 +743,8 @@ def test_an_appliance_that_answers_rightly_passes_every_check(engine: Engine, ur
     report, lines = ask(url)
     assert report.ok
     assert [c.id for c in report.checks] == [*ALL, "closed"]
-    marks = [f"ok   {name}" for name in ALL] + ["skip closed"]
-    assert [line.split(":")[0] for line in lines] == marks
+    marks = [["ok", name] for name in ALL] + [["skip", "closed"]]
+    assert [line.split()[:2] for line in lines] == marks
     assert all(body["temperature"] == 0 for body in engine.asked)
 
 
@@ -836,7 +836,7 @@ def test_every_way_of_being_wrong_is_noticed(
     assert not report.ok
     assert detail in failed(report)[check]
     assert [c.id for c in report.checks] == [*ALL, "closed"], "one wrong answer does not end the test"
-    assert any(line.startswith(f"FAIL {check}: ") for line in lines)
+    assert any(line.split()[:2] == ["FAIL", check] for line in lines)
 
 
 def test_a_stream_of_nothing_is_no_answer(engine: Engine, url: str) -> None:

@@ -28,7 +28,15 @@ def test_a_count_that_is_none_names_its_flag(text: str) -> None:
     assert caught.value.hint == "for example: --context 8"
 
 
-COUNTS = ["tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens"]
+COUNTS = [
+    "tensor_parallel",
+    "pipeline_parallel",
+    "data_parallel",
+    "context",
+    "sequences",
+    "batched_tokens",
+    "graph_size",
+]
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -150,7 +150,6 @@ def _of_invoke() -> set[str]:
 ALLOWED_NAMES = {
     ("weighbridge/types.py", "cpu"): "the named default of Order.profile: the machine that everybody has",
     ("weighbridge/types.py", "weighbridge-demo"): "the named default of Order.model: the model that travels along",
-    ("weighbridge/cli.py", "cpu"): "the same default, as a flag",
     ("weighbridge/render.py", "compose json"): "a way of quoting, named for the format whose dollar it doubles",
     (
         "weighbridge/cli.py",

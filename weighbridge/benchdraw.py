@@ -10,7 +10,8 @@ from weighbridge.benchtext import bench_text, number
 from weighbridge.verdict import estimate, values
 from weighbridge.words import many
 
-_WIDTH, _ROW, _TOP, _LEFT, _GAP = 1080, 46, 76, 190, 26
+_WIDTH, _ROW, _TOP, _GAP = 1080, 46, 76, 26
+_LEAST_LEFT, _LETTER = 190, 6.9  # a letter of the labels is about so wide
 _LEGEND = (
     "dots: single runs; line: 95 % interval of their mean; latency: the strong bar ends at the median, the pale one at"
     " the 99th percentile"
@@ -41,9 +42,10 @@ def bench_svg(report: BenchReport) -> str:
     ]
     for i, m in enumerate(rows):
         parts += _label(m, _TOP + i * _ROW)
-    wide = (_WIDTH - _LEFT - _GAP * len(_PANELS)) / len(_PANELS)
+    begin = max(_LEAST_LEFT, 36 + _LETTER * max((len(m.point.label) for m in rows), default=0))
+    wide = (_WIDTH - begin - _GAP * len(_PANELS)) / len(_PANELS)
     for n, (words, metric) in enumerate(_PANELS):
-        left = _LEFT + n * (wide + _GAP)
+        left = begin + n * (wide + _GAP)
         parts.append(f'<text class="ink" x="{left:.1f}" y="58">{escape(words)}</text>')
         parts.append(
             f'<line class="rule" x1="{left:.1f}" x2="{left:.1f}" y1="{_TOP - 8}" y2="{height - 40}" stroke-width="1"/>'

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
 
 from weighbridge.bench import BenchReport, Measured, MetricFile, ScenarioFile
 from weighbridge.report import table
@@ -90,6 +93,30 @@ def change_text(found: Iterable[Change]) -> str:
         table(rows, ("SCENARIO", "METRIC", "OLD", "NEW", "NEW / OLD (95 %)", ""))
         + "\nthe intervals know the repeats of one start; two starts of one plan differ by more, above all under load"
     )
+
+
+def brief(report: BenchReport) -> dict[str, Any]:
+    """A few figures for the console: of each point the throughput with its interval, and two medians."""
+    points = [
+        {
+            "label": m.point.label, "runs": len(m.repeats),
+            "output_tokens_per_second": msgspec.to_builtins(estimate(values(m, "output_tokens_per_second"))),
+            "ttft_ms": estimate(values(m, "ttft_ms.p50")).mean, "tpot_ms": estimate(values(m, "tpot_ms.p50")).mean,
+        }
+        for m in report.measured
+        if m.repeats
+    ]  # fmt: skip
+    return {"date": report.date, "points": points}
+
+
+def short_bench(report: BenchReport | None) -> str:
+    """The last benchmark of an image in a cell of a table."""
+    some = [m for m in report.measured if m.repeats] if report else []
+    if report is None or not some:
+        return "-"
+    rate = spread(estimate(values(some[0], "output_tokens_per_second")))
+    more = f", {len(some) - 1} more" if len(some) > 1 else ""
+    return f"{some[0].point.label}: {rate} output tokens/s{more} ({report.date[:10]})"
 
 
 def scenarios_text(file: ScenarioFile) -> str:

@@ -24,7 +24,7 @@ SAY = "\033[2m" if sys.stderr.isatty() else ""
 _WIDTH = 100
 _FRAME = ("name", "keys", "catalog", "model_config")  # whatever a line is about, it is about these
 ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
-    "profile": ("cpu", "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
+    "profile": (None, "kind of machine: <card>-x<cards>[-n<machines>], or auto; see: invoke profiles (default cpu)"),
     "model": (None, "model id or repository name; see: invoke models (default weighbridge-demo)"),
     "model_config": (None, "a config.json, or a folder with one, of a model that is not in the catalogue"),
     "engine": (None, "serving engine; see: invoke engines (default: the profile's)"),
@@ -46,6 +46,9 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     ),
     "eager": (False, "no compilation, no captured graphs: starts sooner, serves slower"),
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
+    "graph_size": (None, "largest batch with a captured graph (default: the engine's own)"),
+    "scheduling": (None, "async: the next step is prepared while one computes; or sync (default: the engine's own)"),
+    "order": (None, "a file with an order, such as invoke tune writes; options that are typed win (default: none)"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
 }
 CATALOG: Flags = {"catalog": ORDER["catalog"]}
@@ -80,6 +83,11 @@ def typed(text: str) -> str:
     if not re.search(r"weighbridge(/__main__\.py|\.exe)?$", sys.argv[0].replace("\\", "/")):
         return text
     return re.sub(rf"\binvoke (?=(?:{'|'.join(VERBS)}|--help|--list)\b)", "weighbridge ", text)
+
+
+def on_terminal() -> bool:
+    """Whether one person reads both, so that what was said need not be shown again."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def show(result: Any, text: Callable[[], str], as_json: bool) -> None:

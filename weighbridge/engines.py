@@ -12,12 +12,14 @@ from weighbridge.facts import Value
 class Argument(Value, frozen=True, kw_only=True):
     """One engine argument: the plan's field that feeds it. A false or empty field leaves it out.
 
-    A switch stands alone; other flags are followed by the field's value, or by `value` itself.
+    A switch stands alone; other flags are followed by the field's value, or by `value` itself. With `equals` it stands
+    only where the field says just that.
     """
 
     flag: str
     field: str | None = None
     value: str | None = None
+    equals: str | None = None
     switch: bool = False
     families: tuple[str, ...] = ()
 

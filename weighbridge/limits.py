@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from weighbridge.engines import Engine, EngineFamily
-from weighbridge.errors import BadValue, NotPublic
+from weighbridge.errors import BadValue, NotPublic, Unsupported, nearest
 from weighbridge.facts import Model, Profile
 from weighbridge.memory import Load
 from weighbridge.types import Order
 
 _MOST_GIB = 4096
+_SETTABLE = ("graph_size", "scheduling")  # an order may ask for them where the engine has an argument for it
+_SCHEDULINGS = ("async", "sync")
 
 
 def with_memory(order: Order, profile: Profile) -> Profile:
@@ -48,10 +50,32 @@ def warnings(order: Order, engine: Engine, family: EngineFamily, model: Model, l
     for what, name in (("reasoning", model.parsers.reasoning), ("tool calls", model.parsers.tool_call)):
         if name and parser(engine, name) is None:
             found.append(f"{what} stay in the text: this engine has no parser {name}")
+    if order.graph_size is not None:
+        found.append(f"graphs up to {order.graph_size} sequences: asked; the band was measured with the engine's own")
     if order.visible_gib is not None:
         asked = f"{order.visible_gib:g} GiB a card is what was asked, not a public figure"
         found.append(f"{asked}: no number of KV cache tokens is promised")
     return tuple(found)
+
+
+def told(order: Order, profile: Profile, engine: Engine) -> dict[str, Any]:
+    """What the engine is told only when it was asked for.
+
+    Raises Unsupported for what this engine cannot be told on these cards, BadValue for a word or number that is none.
+    """
+    for name in _SETTABLE:
+        flag, taken = "--" + name.replace("_", "-"), [a for a in engine.arguments if a.field == name]
+        here = [a for a in taken if not a.families or profile.card.family in a.families]
+        if getattr(order, name) is not None and not here:
+            raise Unsupported(f"{engine.title} takes no {flag} on {profile.card.title}", f"leave {flag} out")
+    if order.scheduling not in (None, *_SCHEDULINGS):
+        near = nearest(order.scheduling, _SCHEDULINGS) or _SCHEDULINGS[0]
+        raise BadValue(f"--scheduling {order.scheduling!r} is none of async, sync", f"try --scheduling {near}")
+    if order.graph_size is not None and order.eager:
+        raise BadValue("--eager captures no graphs, so --graph-size says nothing", "leave one of them out")
+    if order.graph_size is not None and order.graph_size < 1:
+        raise BadValue(f"--graph-size {order.graph_size} is less than 1", "try --graph-size 256")
+    return {name: getattr(order, name) for name in _SETTABLE}
 
 
 def without_peers(profile: Profile, cards: int) -> bool:

@@ -7,19 +7,24 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
 from weighbridge.errors import BadValue
 from weighbridge.types import Order
 
 _COUNTS = (
-    "tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens",
+    "tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens", "graph_size",
 )  # fmt: skip
-_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching")
+_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching", "scheduling")
 _SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
 _LARGEST = 10**9
 
 
-def read_order(flags: Mapping[str, Any]) -> Order:
-    """The Order of the flags that were given; None and False mean: not given. Raises BadValue."""
+def read_order(flags: Mapping[str, Any], base: Order | None = None) -> Order:
+    """`base`, or what is asked by default, with the flags that were given; None and False mean: not given.
+
+    Raises BadValue.
+    """
     found: dict[str, Any] = {name: flags[name] for name in _TEXTS if flags.get(name) is not None}
     for name in _COUNTS:
         if flags.get(name) is not None:
@@ -34,7 +39,7 @@ def read_order(flags: Mapping[str, Any]) -> Order:
         raise BadValue("--eager and --compiled are opposites", "give one of them")
     if flags.get("eager") or flags.get("compiled"):
         found["eager"] = bool(flags.get("eager"))
-    return Order(**found)
+    return msgspec.structs.replace(base or Order(), **found)
 
 
 def _name_of(config: PurePath) -> str:

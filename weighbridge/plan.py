@@ -54,6 +54,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "max_input_tokens": min(load.batched_tokens, context - 1) if family.whole_prompts else None,
         "utilization": utilization,
         "eager": load.eager,
+        **limits.told(order, profile, engine),
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
@@ -65,7 +66,6 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         **_served(engine, family, base),
         "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
-        "config_files": tuple(family.config_files),
         "groups": profile.family.container.groups,
         "warnings": (*warnings(weighing, layout, wanted), *limits.warnings(order, engine, family, model, load)),
     }
@@ -117,6 +117,7 @@ def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:
         "base_image": base_reference(base),
         "gateway_image": base_reference(family.gateway_base) if family.gateway_base else None,
         "min_driver": base.min_driver,
+        "config_files": tuple(family.config_files),
     }
 
 
@@ -284,7 +285,7 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
         if argument.families and decided["family"] not in argument.families:
             continue
         value = _field(decided, argument.field) if argument.field else argument.value
-        if value is None or value is False or value == "":
+        if value is None or value is False or value == "" or argument.equals not in (None, value):
             continue
         found.append(argument.flag)
         if not argument.switch:

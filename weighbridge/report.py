@@ -150,10 +150,16 @@ def counted(report: SmokeReport) -> str:
     return f"{passed}{skipped} in {report.seconds:.1f} s{rounds}"
 
 
-def smoke_text(report: SmokeReport) -> str:
-    """The checks as a table, and one closing line."""
-    rows = [(MARKS[c.ok], c.id, f"{c.seconds:.2f} s", c.detail) for c in report.checks]
-    lines = [table(rows), f"{counted(report)}: {report.url}"]
+def check_line(check: Check, width: int) -> str:
+    """One check as a row; `width` is that of the longest name."""
+    return f"{MARKS[check.ok]:4}  {check.id:{width}}  {check.seconds:.2f} s  {check.detail}"
+
+
+def smoke_text(report: SmokeReport, *, checks: bool = True) -> str:
+    """The checks as a table, when they were not shown one by one, and one closing line."""
+    width = max((len(c.id) for c in report.checks), default=0)
+    shown = [check_line(c, width) for c in report.checks] if checks else []
+    lines = [*shown, f"{counted(report)}: {report.url}"]
     if report.memory is not None:
         lines += ["", reconciliation_text(report.memory)]
     return "\n".join([*lines, "", "ask it yourself:", curl_line(report)] if report.ok else lines)
@@ -187,6 +193,17 @@ def short_words(memory: Reconciliation | None) -> str:
         return "-"
     kept = f"short by {memory.missing_share:.1%}" if memory.missing_share else "kept"
     return f"{line.low:,.0f} promised, {line.reported:,.0f} reported: {kept}"
+
+
+def status_text(rows: Sequence[Sequence[object]]) -> str:
+    """The appliances of a host: a table of where they answer, and below it what each was proven to do."""
+    if not rows:
+        return "no appliance is here; start one: invoke run"
+    told = ("KV cache tokens", "last benchmark", "last smoke test")
+    lines = [table([row[:6] for row in rows], ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE"))]
+    for row in rows:
+        lines += ["", str(row[0]), table([(f"  {name}", words) for name, words in zip(told, row[6:], strict=True)])]
+    return "\n".join(lines)
 
 
 def smoke_junit(report: SmokeReport, *, tolerated: float | None = None) -> str:

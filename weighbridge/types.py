@@ -32,6 +32,8 @@ class Order(Value, frozen=True, kw_only=True):
     batched_tokens: int | None = None
     batching: str | None = None
     eager: bool | None = None
+    graph_size: int | None = None
+    scheduling: str | None = None
 
 
 # --- the plan ------------------------------------------------------------------------------------------
@@ -66,8 +68,9 @@ class Span(Value, frozen=True, kw_only=True):
     high: int
 
 
-class Plan(Value, frozen=True, kw_only=True):
-    """Every decision, made once; templates and run flags only read it."""
+class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """Every decision, made once; templates and run flags only read it. What has a default here is the engine's own
+    choice, and stands in plan.json only when it was asked for."""
 
     profile: str
     model: str
@@ -116,6 +119,8 @@ class Plan(Value, frozen=True, kw_only=True):
     evidence: Evidence
     warnings: tuple[str, ...]
     because: tuple[str, ...]
+    graph_size: int | None = None
+    scheduling: str | None = None
 
 
 class File(Value, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class Engine:
         self.kind = "text/event-stream"
         self.asked: list[dict[str, Any]] = []
         self.metrics = ""
+        self.bench: dict[str, Any] | None = None
         self.polls = 0
         self.hung_up = threading.Event()
 
@@ -63,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, b"", "text/plain")
         elif path == "/v1/models":
             self._keyed(json.dumps({"data": [{"id": "weighbridge-demo"}]}).encode(), "application/json", "key")
+        elif path == "/console/bench.json":
+            self._keyed(json.dumps(self.engine.bench, ensure_ascii=False).encode(), "application/json", self.data)
         elif path == "/console/metrics":
             self.engine.polls += 1
             self._keyed(self.engine.metrics.encode(), "text/plain", self.data)

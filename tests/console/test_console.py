@@ -37,7 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Eng
 @pytest.fixture
 def engine(served: tuple[Site, Engine]) -> Engine:
     served[1].says(event({"content": "Hello."}), event({}, "stop"), DONE)
-    served[1].metrics = ""
+    served[1].metrics, served[1].bench = "", None
     served[1].asked.clear()
     served[1].hung_up.clear()
     return served[1]
@@ -315,6 +315,30 @@ def test_figures_follow_the_engine_and_rest_while_nobody_looks(tab: Tab, engine:
 
 
 # --- the modes
+
+
+def test_the_last_benchmark_stands_below_the_plan(tab: Tab, engine: Engine) -> None:
+    assert tab.page.locator("#bench").count() == 0, "nothing where none was made"
+    rate = {"mean": 402.24, "low": 390.0, "high": 414.0, "count": 3}
+    once = {"mean": 12.5, "low": None, "high": None, "count": 1}
+    engine.bench = {
+        "date": "2026-11-21T08:38:04+00:00",
+        "points": [
+            {"label": "few", "runs": 3, "output_tokens_per_second": rate, "ttft_ms": 4570.2, "tpot_ms": 2.1},
+            {"label": "<b>chat</b>, 4/s", "runs": 1, "output_tokens_per_second": once, "ttft_ms": 9.0, "tpot_ms": 2.1},
+        ],
+    }
+    page = tab.open(key=True)
+    assert page.inner_text("#plan-body h3") == "Measured with invoke bench on 2026-11-21"
+    rows = [
+        [row.locator("dt").inner_text(), row.locator("dd").inner_text()] for row in page.locator("#bench > div").all()
+    ]
+    assert rows == [
+        ["few", "402 ± 12.0 tokens a second, the first after 4,570 ms"],
+        ["<b>chat</b>, 4/s", "12.5 tokens a second, the first after 9.0 ms"],
+    ]
+    page.click("#language")
+    expect(page.locator("#plan-body h3")).to_have_text("2026-11-21 用 invoke bench 测得")
 
 
 @pytest.mark.parametrize("data", ["key", "off"])

@@ -170,14 +170,22 @@ def _start(spec: RunSpec, engine: Engine, host: Host, folders: Folders, say: Say
 
 def _remove(spec: RunSpec, token: str, host: Host, say: Say) -> None:
     """What this start made, however far it came. What ended it is the error to show, even where this fails too."""
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, *_ENDING)}  # a second Ctrl-C waits
+    with undisturbed():
+        try:
+            container = host.made_by(spec, token)
+            if container is not None:
+                say(f"removing {spec.name}")
+                host.stop(container, 5)
+        except HostError as e:
+            say(f"{e.message}\n  {e.hint}")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A second Ctrl-C waits until what must not be left is gone."""
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, *_ENDING)}
     try:
-        container = host.made_by(spec, token)
-        if container is not None:
-            say(f"removing {spec.name}")
-            host.stop(container, 5)
-    except HostError as e:
-        say(f"{e.message}\n  {e.hint}")
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

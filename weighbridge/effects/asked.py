@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from weighbridge.calibration import broken_before
-from weighbridge.catalog import Catalog
+from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
 from weighbridge.errors import BadValue, unknown
@@ -19,6 +19,7 @@ from weighbridge.facts import Model
 from weighbridge.here import AUTO
 from weighbridge.image import baked_tag
 from weighbridge.order import read_name, read_order, read_port
+from weighbridge.orderfile import OrderFile, strayed
 from weighbridge.plan import slug
 from weighbridge.reach import SELF_SIGNED, read_reach
 from weighbridge.render import spec_of
@@ -48,14 +49,32 @@ class Asked:
 
     @cached_property
     def order(self) -> Order:
-        return read_order({**self.flags, "profile": self.profile_name} if self.flags.get("profile") else self.flags)
+        base = self.order_file.order if self.order_file else None
+        return read_order({**self.flags, "profile": self.profile_name}, base)
+
+    @cached_property
+    def order_file(self) -> OrderFile | None:
+        """The file of --order."""
+        path = self.flags.get("order")
+        if not path:
+            return None
+        if not Path(path).is_file():
+            raise BadValue(f"--order {path}: no such file", "make one: invoke tune --goal throughput")
+        return convert(read_yaml(Path(path)), OrderFile, Path(path))
+
+    @property
+    def config(self) -> str | None:
+        """--model-config, else that of the order file, whose model it is the shape of."""
+        file = self.order_file
+        same = file and self.flags.get("model") in (None, file.order.model)
+        return self.flags.get("model_config") or (file.model_config if file and same else None)
 
     @cached_property
     def profile_name(self) -> str:
-        """--profile; `auto` stands for the one that this machine shows. Raises Unsupported when it shows no one."""
+        """--profile, else the order file's; `auto` is the one that this machine shows. Raises Unsupported for none."""
         from weighbridge.effects.probe import profile_here
 
-        wanted = str(self.flags["profile"])
+        wanted = str(self.flags.get("profile") or (self.order_file or OrderFile()).order.profile)
         return profile_here(self.catalog) if wanted == AUTO else wanted
 
     @property
@@ -66,7 +85,7 @@ class Asked:
     @cached_property
     def model(self) -> Model | None:
         """The model of --model-config; None when the catalogue knows it."""
-        config = self.flags.get("model_config")
+        config = self.config
         if not config:
             return None
         found = self.catalog.model_from_config(self.order.model, Path(config))
@@ -83,20 +102,21 @@ class Asked:
         """What runs of one's own say against this plan. They warn; they change no plan."""
         from weighbridge.effects.calibration import folder_of, kept_or_none
 
-        folder = folder_of(self.environment)
+        folder, guess = folder_of(self.environment), strayed(self.order_file, self.order)
+        said = (guess,) if guess else ()
         if not folder.is_dir():
-            return ()
+            return said
         files, wrong = kept_or_none(folder)
         model = self.model or self.catalog.model(self.plan.model)
         card = self.catalog.profile(self.plan.profile).card_id
         found = broken_before(self.plan, card, model.shape.architecture, files)
-        return (*found, wrong) if wrong else found
+        return (*said, *found, *([wrong] if wrong else []))
 
     @property
     def frame(self) -> list[str]:
         """The flags beside the order, which a line to paste must repeat."""
-        names = [n for n in ("model_config", "catalog") if self.flags.get(n)]
-        return [word for n in names for word in (f"--{n.replace('_', '-')}", self.flags[n])]
+        given = {"model_config": self.config, "catalog": self.flags.get("catalog")}
+        return [word for n, v in given.items() if v for word in (f"--{n.replace('_', '-')}", v)]
 
     @property
     def folders(self) -> Folders:
@@ -109,7 +129,7 @@ class Asked:
     @cached_property
     def weights(self) -> Path:
         """--weights, else the folder of --model-config, else what travels along, else the store's."""
-        config = self.flags.get("model_config")
+        config = self.config
         if self.flags.get("weights"):
             return Path(self.flags["weights"]).absolute()
         if config and Path(config).is_dir():

@@ -18,6 +18,7 @@ from weighbridge.effects.keyring import own_of, read_secret
 from weighbridge.engines import Engine
 from weighbridge.errors import HostError, Refused, WeighbridgeError
 from weighbridge.reconcile import read_metrics, read_reported, reconcile
+from weighbridge.runspec import LABEL
 from weighbridge.types import Plan, Reconciliation
 
 _LINES = 5000  # an engine speaks of its memory once, before it is ready
@@ -29,6 +30,7 @@ class Seen(NamedTuple):
 
     running: Running
     memory: Reconciliation | None
+    recipe: str
 
 
 def reported_of(host: Host, container: Container, engine: Engine) -> dict[str, float]:
@@ -70,7 +72,12 @@ def reconciled(host: Host, container: Container, plan: Plan, engine: Engine) -> 
 
 def appliances(host: Host, catalog: Catalog) -> list[Seen]:
     """Every appliance of this host. One whose plan or log cannot be read is shown without figures."""
-    return [Seen(describe(c), _memory(host, c, catalog)) for c in host.appliances()]
+    return [Seen(describe(c), _memory(host, c, catalog), recipe_of(c)) for c in host.appliances()]
+
+
+def recipe_of(container: Container) -> str:
+    """What names its image, and what was measured of it."""
+    return str(container.labels.get(f"{LABEL}.plan", ""))
 
 
 def _memory(host: Host, container: Container, catalog: Catalog) -> Reconciliation | None:

@@ -27,16 +27,14 @@ def lint(json: bool, command: str | None, file: str | None, **values: Any) -> in
     from weighbridge.effects.pasted import text_of
     from weighbridge.lint import lint as look
     from weighbridge.lint import lint_plan, lint_text, must_be_known
-    from weighbridge.order import read_order
 
     text = text_of(command, file)
     if text is None:
-        plain = {n: ORDER[n][0] if values[n] is None and n == "profile" else v for n, v in values.items()}
-        it = asked({**plain, "port": "8000", "name": None, "weights": None})
+        it = asked({**values, "port": "8000", "name": None, "weights": None})
         found = lint_plan(it.plan, it.spec, it.catalog)
     else:
         it = asked(values)
-        order = read_order(values) if values["profile"] else None
+        order = it.order if values["profile"] or values["order"] else None
         found = look(text, it.catalog, version=values["engine_version"], order=order)
         must_be_known(found)
     show(found, lambda: lint_text(found), json)
@@ -53,9 +51,10 @@ UPGRADE: Flags = {
 @verb(UPGRADE, CATALOG, JSON)
 def upgrade_diff(json: bool, engine: str | None, old: str | None, new: str | None, **values: Any) -> None:
     """What another version of an engine changes on its command line; arguments of our plans first."""
+    from weighbridge.types import Order
     from weighbridge.upgrade import upgrade, upgrade_text, versions_of
 
     catalog = asked(values).catalog
-    name = engine or catalog.profile(ORDER["profile"][0]).family.default_engine
+    name = engine or catalog.profile(Order().profile).family.default_engine
     found = upgrade(catalog, name, *versions_of(catalog, name, old, new))
     show(found, lambda: upgrade_text(found), json)

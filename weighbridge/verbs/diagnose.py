@@ -56,9 +56,9 @@ def _typed(it: Any, values: dict[str, Any]) -> Order | None:
     """The order that was typed; without a profile there is none. Raises BadValue for a part of one."""
     from weighbridge.errors import BadValue
 
-    if values["profile"]:
+    if values["profile"] or values["order"]:
         it.catalog.profile(it.profile_name)
-        if not values["model_config"]:
+        if not it.config:
             it.catalog.model(it.order.model)
         return it.order  # type: ignore[no-any-return]
     part = next((n for n in ORDER if values[n] and n not in _OF_THE_ENGINE), None)

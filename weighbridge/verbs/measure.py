@@ -75,6 +75,7 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
     )  # fmt: skip
     report = effects.measure(bench, host, it.catalog, it.folders.build / f"{container.name}-bench.log", say)
     say(f"recorded in {effects.record(report, it.folders.build)}")
+    effects.put_in_console(container, report)
     return report
 
 

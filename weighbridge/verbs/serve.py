@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, flag_name, say, show, verb
 from weighbridge.verbs import asked
 from weighbridge.verbs.keys import show_once
+
+if TYPE_CHECKING:
+    from weighbridge.types import RunSpec
 
 MACHINES: Flags = {
     "nodes": (
@@ -103,7 +106,19 @@ def run(json: bool, dry_run: bool, **values: Any) -> None:
         result = appliance.run(it.plan, spec, it.catalog, host, it.folders, say, baked=values["baked"])
     except NotReady as e:
         raise explained(e, it.order, it.catalog, it.model, [*it.frame, *_beside(values)]) from None
+    _known_figures(result.name, spec, it.folders.build)
     show(result, lambda: started_text(result), json)
+
+
+def _known_figures(name: str, spec: RunSpec, folder: Path) -> None:
+    """The last benchmark of this image, for the console of the new container."""
+    from weighbridge.effects.bench import put_in_console, recorded
+    from weighbridge.effects.docker import Host
+    from weighbridge.runspec import LABEL
+
+    found = recorded(spec.labels[f"{LABEL}.plan"], folder)
+    if found is not None:
+        put_in_console(Host().container(name), found)
 
 
 def _beside(values: dict[str, Any]) -> list[str]:
@@ -120,16 +135,14 @@ def status(json: bool, startup: bool, **values: Any) -> None:
     if startup:
         return startups(json, **values)
     from weighbridge.effects.figures import appliances
-    from weighbridge.report import short_words, table
+    from weighbridge.effects.records import proofs
+    from weighbridge.report import short_words, status_text
 
-    found = appliances(Host(), asked(values).catalog)
-    rows = [(*seen.running, short_words(seen.memory)) for seen in found]
-    text = (
-        table(rows, ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE", "KV CACHE TOKENS"))
-        if rows
-        else "no appliance is here; start one: invoke run"
-    )
-    show([{**seen.running._asdict(), "memory": seen.memory} for seen in found], lambda: text, json)
+    it = asked(values)
+    found = [(seen, proofs(seen.recipe, it.folders.build)) for seen in appliances(Host(), it.catalog)]
+    rows = [(*seen.running, short_words(seen.memory), proof.bench_words, proof.smoke_words) for seen, proof in found]
+    plain = [{**seen.running._asdict(), "memory": seen.memory, **proof.plain()} for seen, proof in found]
+    show(plain, lambda: status_text(rows), json)
 
 
 def startups(json: bool, **values: Any) -> None:

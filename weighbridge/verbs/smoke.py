@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import CATALOG, JSON, NAME, ORDER, Flags, say, show, verb
+from weighbridge.cli import CATALOG, JSON, NAME, Flags, on_terminal, say, show, verb
 from weighbridge.verbs import asked
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ SMOKE: Flags = {
     "answer_seconds": (None, "seconds to wait for one answer at most (default 120)"),
     "junit": (None, "also write a JUnit XML file there"),
     "html": (None, "also write the report as a page there"),
+    "attach": (None, "also tie the report to its baked image: a layout's folder, or HOST/NAME:TAG at a registry"),
+    "insecure": (False, "with --attach: plain http, or a certificate that nobody signed"),
     "strict": (False, "also fail when the engine holds over 5 % fewer tokens than the plan promised"),
     "compare": (None, "ask nothing; set this report of an earlier --json beside another one"),
     "with_": (None, "the other report, the newer one"),
@@ -43,8 +45,9 @@ def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> 
         show(found, lambda: compare_text(found), json)
         return 0 if found.ok else 1
     files = {name: file_to_write(f"--{name}", values[name]) for name in ("junit", "html")}
+    values["json"] = json
     report = _ask(values)
-    return _show(report, json, files, strict=values["strict"])
+    return _show(report, files, values)
 
 
 def _text(path: str) -> str:
@@ -64,13 +67,14 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     from weighbridge.errors import BadValue
     from weighbridge.order import read_positive
     from weighbridge.smoke import read_contract, read_level
+    from weighbridge.types import Order
 
     level, minutes = read_level(values["level"]), read_positive("--soak", values["soak"]) if values["soak"] else 0
     patience = read_positive("--answer-seconds", values["answer_seconds"]) if values["answer_seconds"] else 0
     if (values["model"] or values["engine"]) and not values["url"]:
         raise BadValue("--model and --engine are for --url", "an appliance of this host says itself what it is")
     catalog = asked(values).catalog
-    own = catalog.profile(ORDER["profile"][0]).family.default_engine
+    own = catalog.profile(Order().profile).family.default_engine
     catalog.engine(values["engine"] or own)  # a wrong name is told before anything is asked
     files = {f: Path(values[f]) if values[f] else None for f in ("key_file", "tls_cert", "metrics_key_file")}
     given = Given(files["key_file"], files["tls_cert"], files["metrics_key_file"], values["model"])
@@ -78,20 +82,34 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     contract = read_contract(catalog, dict(target.about).get("engine") or values["engine"] or own)
     if patience:
         contract = msgspec.structs.replace(contract, answer_seconds=patience)
-    return ask(target, contract, level=level, minutes=minutes, say=say)
+    return ask(target, contract, level=level, minutes=minutes, say=print if _once(values) else say)
 
 
-def _show(report: SmokeReport, json: bool, files: dict[str, Path | None], *, strict: bool) -> int:
+def _once(values: dict[str, Any]) -> bool:
+    """On a terminal the checks are shown as they come, and not again; of a soak, the table says what all rounds did."""
+    return on_terminal() and not values["json"] and not values["soak"]
+
+
+def _show(report: SmokeReport, files: dict[str, Path | None], values: dict[str, Any]) -> int:
     from weighbridge.effects.disk import write_file
+    from weighbridge.effects.oci.attach import attach
+    from weighbridge.effects.records import keep_smoke
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
     from weighbridge.smoke_report import smoke_html
 
+    strict, json = values["strict"], values["json"]
+    kept = keep_smoke(report, asked(values).folders.build)
+    if kept:
+        say(f"recorded in {kept}")
+    if values["attach"]:
+        made = attach(report, values["attach"], asked(values).folders.cache, insecure=values["insecure"])
+        say(f"attached to {made['subject']} as {made['digest']}")
     junit = smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None)
     for path, text in ((files["junit"], junit), (files["html"], smoke_html(report))):
         if path:
             write_file(path, text)
             say(f"wrote {path}")
-    show(report, lambda: smoke_text(report), json)
+    show(report, lambda: smoke_text(report, checks=not _once(values)), json)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1

@@ -7,7 +7,7 @@ import * as planView from "./plan.js";
 import { language, make, onLanguage, say, setLanguage, silence, word } from "./words.js";
 
 const at = (id) => document.getElementById(id);
-const shown = { plan: null, about: null, reported: undefined, absent: "loading" };
+const shown = { plan: null, about: null, bench: null, reported: undefined, absent: "loading" };
 
 const live = new Live({ onRefused: () => askKey("key-why-data"), onReported: reported });
 const chat = new Chat({ onRefused: () => askKey("key-why-401", true) });
@@ -103,7 +103,7 @@ at("key-forget").addEventListener("click", async () => {
   api.forget();
   closeKey();
   at("key-button").focus();
-  Object.assign(shown, { plan: null, about: null, reported: undefined });
+  Object.assign(shown, { plan: null, about: null, bench: null, reported: undefined });
   await load();
 });
 
@@ -112,7 +112,7 @@ at("key-forget").addEventListener("click", async () => {
 function reported(tokens) {
   if (tokens === shown.reported) return;
   shown.reported = tokens;
-  if (shown.plan) planView.show(shown.plan, tokens);
+  if (shown.plan) planView.show(shown.plan, tokens, shown.bench);
 }
 
 function showAll() {
@@ -122,7 +122,7 @@ function showAll() {
   document.title = title === "Weighbridge" ? title : `${title} · Weighbridge`;
   at("facts").replaceChildren(...facts(plan, about).map(([key, text]) => fact(key, text)));
   at("tools-field").hidden = Boolean(plan && !plan.tool_call_parser);
-  if (plan) planView.show(plan, shown.reported);
+  if (plan) planView.show(plan, shown.reported, shown.bench);
   else planView.hide(shown.absent);
   chat.offer([word("example-1"), word("example-2"), word("example-3")]);
   showClients({ plan, model: plan?.model ?? chat.model ?? "MODEL" });
@@ -148,6 +148,7 @@ async function load() {
   if (plan.value) {
     shown.plan = plan.value;
     shown.about = (await api.getJson("console/about.json")).value;
+    shown.bench = (await api.getJson("console/bench.json")).value;
     live.names = shown.about?.metrics ?? null;
     chat.model = plan.value.model;
   } else {

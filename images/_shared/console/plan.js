@@ -7,6 +7,7 @@ const GIB = 2 ** 30;
 const at = (id) => document.getElementById(id);
 
 const gib = (value) => number(value, value >= 10 ? 1 : value > 0 && value < 0.01 ? 3 : 2);
+const short = (value) => number(value, value >= 100 ? 0 : 1);
 const english = (name, text, attributes = {}) => make(name, { lang: "en", ...attributes }, text);
 
 // Parts of a card's memory in GiB, each where it begins. The band may become cache or overhead.
@@ -30,9 +31,9 @@ export function spans(rank) {
   return placed.filter(({ kind, size }) => size >= 0.005 || kind === "weights");
 }
 
-export function show(plan, reported) {
+export function show(plan, reported, bench) {
   const open = new Set([...at("reasons").querySelectorAll("details[open]")].map((d) => d.id));
-  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported));
+  at("plan-body").replaceChildren(...warnings(plan), scale(plan, reported), rows(plan, reported), ...measured(bench));
   at("proof-body").replaceChildren(...proof(plan));
   at("reasons").replaceChildren(...more(plan));
   for (const details of at("reasons").querySelectorAll("details")) details.open = open.has(details.id);
@@ -77,6 +78,18 @@ function promise({ low, high }, reported) {
   const verdict = say(make("span", { class: kept ? "good" : "bad" }), kept ? "promise-kept" : "promise-short");
   const cell = make("dd", { id: "reported" }, `${word("tokens", { n: number(reported) })} `, verdict);
   return [...found, make("div", {}, say(make("dt"), "kv-reported"), cell)];
+}
+
+// The last benchmark of this image: a row for each scenario. Nothing where none was made.
+function measured(bench) {
+  if (!bench?.points?.length) return [];
+  const list = make("dl", { class: "rows", id: "bench" });
+  for (const { label, output_tokens_per_second: rate, ttft_ms } of bench.points) {
+    const spread = rate.low === null ? "" : ` ± ${short((rate.high - rate.low) / 2)}`;
+    const words = word("bench-figures", { rate: `${short(rate.mean)}${spread}`, ttft: short(ttft_ms) });
+    list.append(make("div", {}, english("dt", label), make("dd", {}, words)));
+  }
+  return [say(make("h3", {}), "bench-title", { date: bench.date.slice(0, 10) }), list];
 }
 
 function scale(plan, reported) {

@@ -128,6 +128,7 @@ class Gateway:
         self._write("limits.conf", LIMITS.format(burst=2 * s.rate, streams=s.streams))
         self._write("modules.conf", f'load_module "{self._module()}";\n')
         self._write("drain.conf", "")
+        self._write("bench.json", "null\n")  # the host puts the figures there that it measured
         self._write("stop-seconds", f"{s.stop_seconds}\n")
         for name, text in (("draining.conf", DRAINING), ("unproven", "")):
             self._write(name, text)  # renamed later, which no full disk prevents

@@ -20,9 +20,10 @@ from weighbridge.effects.oci.blocks import forget, is_direct, set_direct
 from weighbridge.effects.oci.pour import Pour
 from weighbridge.effects.oci.sink import Source
 from weighbridge.errors import BadFile, HostError
-from weighbridge.image import Image, Sealed, index_entry, index_json, named
+from weighbridge.image import Image, Sealed, index_entry, index_json, named, sealed
 from weighbridge.layers import ALIGNMENT, Inside, Layer, cut, parts
 from weighbridge.memory import GIB
+from weighbridge.referrer import Artifact
 
 _PART = ".part-"
 
@@ -144,14 +145,24 @@ class LayoutSink:
             self._write(self.blobs / image.manifest_blob.digest, image.manifest)
             self._write(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             _sync_folder(self.blobs)
-            others = [e for e in self._entries() if named(e) != self.reference]
+            others = [e for e in self.entries() if named(e) != self.reference]
             entries = [*others, index_entry(image, self.reference)]
             self._write(self.folder / "index.json", index_json(entries))
             _sync_folder(self.folder)
             self._sweep(entries)
         return f"skopeo copy oci:{self.folder}:{self.reference} docker://HOST/NAME:TAG --preserve-digests"
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def add(self, artifact: Artifact) -> None:
+        """Something said about an image: beside it in the index, where it is found by its subject."""
+        with self._trouble():
+            for blob, data in [*artifact.blobs, (sealed(artifact.manifest), artifact.manifest)]:
+                self._write(self.blobs / blob.digest, data)
+            own = artifact.descriptor()
+            others = [e for e in self.entries() if e["digest"] != own["digest"]]
+            self._write(self.folder / "index.json", index_json([*others, own]))
+            _sync_folder(self.folder)
+
+    def entries(self) -> list[dict[str, Any]]:
         path = self.folder / "index.json"
         try:
             return list(json.loads(path.read_bytes())["manifests"]) if path.exists() else []

@@ -207,6 +207,27 @@ class RegistrySink:
             raise self._refused("did not take the manifest", answer)
         return f"docker pull {self.reference.registry}/{self.reference.repository}@sha256:{image.manifest_blob.digest}"
 
+    def put_small(self, blob: Sealed, content: bytes) -> None:
+        if not self.has(blob):
+            self._by_name(blob, lambda: small(memoryview(content)))
+
+    def manifest(self, name: str, accept: Mapping[str, str]) -> tuple[bytes, str] | None:
+        """A manifest's bytes and media type, by tag or digest; None when it is not there."""
+        answer = self._ask("GET", self._path(f"manifests/{name}"), headers=accept)
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise self._refused("did not give the manifest", answer)
+        return answer.content, answer.headers.get("Content-Type", MANIFEST)
+
+    def put_manifest(self, name: str, content: bytes, kind: str) -> bool:
+        """Whether the registry said that it lists what refers to the manifest's subject."""
+        url, headers = self._path(f"manifests/{name}"), {"Content-Type": kind}
+        answer = self._ask("PUT", url, content=content, headers=headers)
+        if answer.status_code not in (200, 201):
+            raise self._refused("did not take the manifest", answer)
+        return "OCI-Subject" in answer.headers
+
     def close(self) -> None:
         self.client.close()
 

@@ -11,6 +11,7 @@ from weighbridge.effects.chat import Target
 from weighbridge.effects.smoke import load, refusals, talk
 from weighbridge.effects.smoke.session import Session, Skipped, Wrong, open_session
 from weighbridge.errors import BadFile, unknown
+from weighbridge.report import check_line
 from weighbridge.smoke import WITHOUT, Contract, Need, Question
 from weighbridge.types import Check, SmokeReport
 from weighbridge.words import many
@@ -26,7 +27,6 @@ ASKS: Mapping[str, Ask] = {
     "unknown-model": refusals.unknown_model, "too-long": refusals.too_long, "closed": refusals.closed,
     "closed-paths": refusals.closed_paths, "refused": refusals.refused,
 }  # fmt: skip
-_MARKS = {True: "ok  ", False: "FAIL", None: "skip"}
 _PAUSE_SECONDS = 1.0  # between rounds of which one failed, so that a dead server is not asked thousands of times
 
 
@@ -63,6 +63,7 @@ def _known(questions: Mapping[str, Question]) -> None:
 
 def _round(session: Session, questions: Mapping[str, Question], say: Say) -> Iterator[Check]:
     silent: str | None = None
+    width = max(map(len, questions), default=0)
     for name, question in questions.items():
         why = _why_not(session, question, silent)
         if why:
@@ -71,7 +72,7 @@ def _round(session: Session, questions: Mapping[str, Question], say: Say) -> Ite
             check, lost = _run(name, lambda q=question, n=name: ASKS[q.ask or n](session, q))  # type: ignore[misc]
         if lost and silent is None and "tokens" in question.needs:
             silent = name
-        say(f"{_MARKS[check.ok]} {check.id}: {check.detail}")
+        say(check_line(check, width))
         yield check
 
 

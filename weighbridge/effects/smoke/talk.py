@@ -154,22 +154,27 @@ def deterministic(session: Session, question: Question) -> str:
 
 
 def json_mode(session: Session, question: Question) -> str:
-    """An answer in the form that was asked for. One that is cut by its length must be the beginning of one."""
+    """An answer in the form that was asked for: a whole JSON object. One that is cut by its length proves nothing."""
     ask = session.body(question, (session.target.facts.chat or PLAIN).ask)
     choice = session.post(question, ask)["choices"][0]
     text, cut = choice["message"].get("content") or "", choice.get("finish_reason") == "length"
     if cut and not text and reasoning_of(choice["message"]):
         raise Skipped(f"it was still thinking after {question.body.get('max_tokens')} tokens")
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as e:
         if cut and text.lstrip().startswith("{") and _is_beginning(text, e):
-            return f"the beginning of an object, cut at {question.body.get('max_tokens')} tokens: {text[:60]!r}"
+            raise Skipped(f"the object was cut at {question.body.get('max_tokens')} tokens: {text[:60]!r}") from None
         raise Wrong(f"no JSON: {e} in {text!r:.150}") from None
     expect(isinstance(found, dict), f"not an object: {text!r:.150}")
     schema = question.body["response_format"].get("json_schema", {}).get("schema", {})
     _fits(found, schema)
     return f"{text[:80]!r}"
+
+
+def _no_constant(name: str) -> Any:
+    """Python reads NaN and Infinity; JSON has neither."""
+    raise Wrong(f"no JSON: {name} is no value of it")
 
 
 def _is_beginning(text: str, error: json.JSONDecodeError) -> bool:

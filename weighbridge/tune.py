@@ -1,0 +1,308 @@
+"""A small search over data, pure: which candidate is measured next, and what its figures allow to be said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from weighbridge.bench import BenchReport, Measured, Metric, Point
+from weighbridge.catalog import Catalog, convert, read_yaml
+from weighbridge.errors import BadFile, Refused, Unsupported, unknown
+from weighbridge.facts import Value
+from weighbridge.orderfile import Tried, words_of
+from weighbridge.types import Order, Plan
+from weighbridge.verdict import Slo, estimate, held, key, metric_names, ratio, values
+
+_NEVER = ("profile", "model", "engine", "engine_version", "visible_gib")  # what is tuned, not what may be turned
+
+
+class Knob(Value, frozen=True, kw_only=True):
+    """What may be turned, and to what. A value is a part of an order.
+
+    `lossy`: answers may change, so it is turned only when that is asked for. `cards_from`: fewer cards have no choice.
+    """
+
+    values: tuple[Order, ...]
+    families: tuple[str, ...] = ()
+    goals: tuple[str, ...] = ()
+    cards_from: int = 1
+    lossy: bool = False
+    because: str
+
+
+class KnobFile(Value, frozen=True, kw_only=True):
+    """images/<engine>/tune.yaml, in the order in which the knobs are turned."""
+
+    knobs: dict[str, Knob]
+    sources: tuple[str, ...] = ()
+
+
+class Goal(Value, frozen=True, kw_only=True):
+    """What is sought: the metric, the one in its place where an SLO says what a good answer is, and the questions."""
+
+    title: str
+    metric: str
+    with_goodput: str | None = None
+    scenarios: tuple[str, ...]
+    because: str
+
+
+class GoalFile(Value, frozen=True, kw_only=True):
+    """images/_shared/bench/goals.yaml. `least_gain`: a smaller ratio is none. The seconds are for a first guess."""
+
+    goals: dict[str, Goal]
+    least_gain: float
+    least_gain_because: str
+    start_seconds: dict[str, float]
+    run_seconds: float
+
+
+class Aim(NamedTuple):
+    """A goal as it is asked for here."""
+
+    goal: str
+    metric: str
+    higher: bool
+    least_gain: float
+    slo: Slo
+
+
+class Trial(Value, frozen=True, kw_only=True):
+    """What one plan did: a report for each start of it, or why it did not serve. Kept under its `fingerprint`."""
+
+    fingerprint: str
+    engine_args: tuple[str, ...]
+    reports: tuple[BenchReport, ...] = ()
+    ready_seconds: float | None = None
+    wall_seconds: float = 0.0
+    error: str | None = None
+    date: str = ""
+
+
+class Candidate(NamedTuple):
+    """An order to measure: what it changes in the order that is tuned, and its plan."""
+
+    knob: str | None
+    changes: dict[str, Any]
+    order: Order
+    plan: Plan
+
+    @property
+    def label(self) -> str:
+        return words_of(self.changes) or "as asked"
+
+
+class Verdict(NamedTuple):
+    """What a trial says against another one. `told`: the intervals allow it."""
+
+    kind: Literal["better", "worse", "not told apart", "too small", "failed", "breaks more limits"]
+    words: str
+
+
+# --- what is known ---------------------------------------------------------------------------------------
+
+
+def read_goals(catalog: Catalog) -> GoalFile:
+    path = catalog.data_file("images", "_shared/bench/goals.yaml")
+    found = convert(read_yaml(path), GoalFile, path)
+    for goal in found.goals.values():
+        for metric in filter(None, (goal.metric, goal.with_goodput)):
+            if metric not in metric_names():
+                error = unknown("metric", metric, metric_names(), "docs/benchmark.md")
+                raise BadFile(f"{path}: {error.message}", error.hint)
+    return found
+
+
+def read_knobs(catalog: Catalog, engine: str) -> KnobFile:
+    """The knobs of an engine. Raises Unsupported where it has none, BadFile for one that turns what is tuned."""
+    title = catalog.engine(engine).title
+    try:
+        path = catalog.engine_file(engine, "tune.yaml")
+    except BadFile:
+        raise Unsupported(f"{title} has no knobs here", f"write images/{engine}/tune.yaml") from None
+    found = convert(read_yaml(path), KnobFile, path)
+    for name, knob in found.knobs.items():
+        if any(_changes(value).keys() & set(_NEVER) or not _changes(value) for value in knob.values):
+            raise BadFile(f"{path}: {name} must turn a part of an order, and not {', '.join(_NEVER)}", f"edit {path}")
+    return found
+
+
+def aim_of(file: GoalFile, name: str, slo: Slo, metrics: Mapping[str, Metric]) -> Aim:
+    """The goal of --goal. Raises UnknownName."""
+    if name not in file.goals:
+        raise unknown("goal", name, file.goals, "invoke tune --help")
+    goal = file.goals[name]
+    metric = goal.with_goodput if goal.with_goodput and slo.goodput else goal.metric
+    higher = metrics[metric.partition(".")[0]].better == "higher"
+    return Aim(name, metric, higher, file.least_gain, slo)
+
+
+def _changes(value: Order) -> dict[str, Any]:
+    """The fields of a part of an order that say something."""
+    plain = Order()
+    names = Order.__struct_fields__
+    return {n: getattr(value, n) for n in names if getattr(value, n) != getattr(plain, n)}
+
+
+def fingerprint(plan: Plan, points: Sequence[Point], goodput: Mapping[str, float], weights: str) -> str:
+    """A name for one plan that is asked one set of questions: all that makes the engine another one, and no reasons."""
+    told = (
+        plan.profile, plan.model, plan.engine, plan.engine_version, plan.base_image, plan.command, plan.engine_args,
+        sorted(plan.environment.items()), plan.shm_mib, weights,
+        [msgspec.to_builtins(p) for p in points], sorted(goodput.items()),
+    )  # fmt: skip
+    return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
+
+
+# --- the search ------------------------------------------------------------------------------------------
+
+
+class Search:
+    """One knob after the other on the best so far. `candidates()` gives the next one; tell() what came of it."""
+
+    def __init__(
+        self, base: Candidate, knobs: Mapping[str, Knob], attempt: Callable[[Order], Plan], aim: Aim, lossy: bool
+    ) -> None:
+        self.base, self.best, self.aim = base, base, aim
+        self.attempt, self.lossy, self.knobs = attempt, lossy, knobs
+        self.tried: list[Tried] = []
+        self.trials: dict[str, Trial] = {}  # by label
+        self._seen = {_engine_line(base.plan)}
+
+    def candidates(self) -> Iterator[Candidate]:
+        """The order itself, then each value of each knob that applies and plans. What does not is noted, with why."""
+        yield self.base
+        for name, knob in self.knobs.items():
+            why = self._why_not(knob)
+            if why:
+                self._skip(name, {}, why)
+                continue
+            for value in knob.values:
+                found = self._planned(name, _changes(value))
+                if found is not None:
+                    yield found
+
+    def _why_not(self, knob: Knob) -> str | None:
+        plan = self.base.plan
+        if knob.families and plan.family not in knob.families:
+            return "not for these cards"
+        if plan.cards < knob.cards_from:
+            return f"{plan.cards} of at least {knob.cards_from} cards"
+        if knob.goals and self.aim.goal not in knob.goals:
+            return f"moves nothing for {self.aim.goal}"
+        return "answers may change: turned only with --lossy" if knob.lossy and not self.lossy else None
+
+    def _planned(self, knob: str, changes: dict[str, Any]) -> Candidate | None:
+        """The best so far with these changes, when it plans, holds the same context, and was not measured yet."""
+        wanted = msgspec.structs.replace(self.best.order, **changes)
+        whole = {**self.best.changes, **changes}
+        try:
+            plan, context = self.attempt(wanted), self.base.plan.max_model_len
+            if plan.max_model_len < context:  # a shorter context is another product, not a faster one
+                wanted = msgspec.structs.replace(wanted, context=context)
+                plan, whole = self.attempt(wanted), {**whole, "context": context}
+        except Refused as e:
+            self._skip(knob, whole, f"does not plan: {e.message}")
+            return None
+        line = _engine_line(plan)
+        if line in self._seen:
+            self._skip(knob, whole, "the same engine line as one before")
+            return None
+        self._seen.add(line)
+        return Candidate(knob, whole, wanted, plan)
+
+    def _skip(self, knob: str, changes: dict[str, Any], why: str) -> None:
+        self.tried.append(Tried(knob=knob, changes=changes, verdict="skipped", because=why))
+
+    def tell(self, candidate: Candidate, trial: Trial) -> Verdict | None:
+        """Take what was measured; the candidate is the best so far when it may be said. None for the first."""
+        before = self.trials.get(self.best.label)
+        self.trials[candidate.label] = trial
+        said = None if before is None else judge(self.aim, before.reports, trial)
+        if said is None and trial.error:
+            said = Verdict("failed", trial.error)
+        if said and said.kind == "better":
+            self.best = candidate
+        self.tried.append(tried_of(candidate, trial, self.aim, said))
+        return said
+
+
+def _engine_line(plan: Plan) -> str:
+    return json.dumps([plan.engine_args, sorted(plan.environment.items()), plan.command])
+
+
+def tried_of(candidate: Candidate, trial: Trial, aim: Aim, said: Verdict | None) -> Tried:
+    """A trial as a line of the evidence."""
+    figures = {m.point.label: estimate(v) for m in together(trial.reports) if (v := values(m, aim.metric))}
+    return Tried(
+        knob=candidate.knob,
+        changes=dict(candidate.changes),
+        verdict=said.kind if said else "start",
+        because=said.words if said else "what was asked",
+        engine_args=trial.engine_args,
+        ready_seconds=trial.ready_seconds,
+        date=trial.date,
+        figures=figures,
+    )
+
+
+def together(reports: Sequence[BenchReport]) -> list[Measured]:
+    """The points of several starts of one plan, their repeats joined."""
+    found: dict[tuple[Any, ...], Measured] = {}
+    for m in (m for report in reports for m in report.measured):
+        old = found.get(key(m.point))
+        found[key(m.point)] = m if old is None else msgspec.structs.replace(
+            old, repeats=old.repeats + m.repeats, errors=old.errors + m.errors
+        )  # fmt: skip
+    return list(found.values())
+
+
+def judge(aim: Aim, before: Sequence[BenchReport], trial: Trial) -> Verdict:
+    """Better: told at one point at least, by the least gain, and worse at none; limits come before figures."""
+    if trial.error:
+        return Verdict("failed", trial.error)
+    old, new = together(before), together(trial.reports)
+    lost, lost_before = _lost(new), _lost(old)
+    if lost > lost_before:
+        return Verdict("failed", f"{lost} requests failed")
+    broken, broken_before = (sum(not h.ok for h in held(aim.slo, side)) for side in (new, old))
+    if broken > broken_before:
+        return Verdict("breaks more limits", f"{broken} limits are broken, {broken_before} before")
+    gains = {m.point.label: gain(aim, _same(old, m.point), m) for m in new}
+    words = "; ".join(f"{label}: {_gain_words(found)}" for label, found in gains.items())
+    if broken < broken_before:
+        return Verdict("better", f"{broken} limits are broken, {broken_before} before; {words}")
+    if any(g and g[2] is not None and g[2] < 1 for g in gains.values()):
+        return Verdict("worse", words)
+    told = [g for g in gains.values() if g and g[1] is not None and g[1] > 1]
+    if any(g[0] >= aim.least_gain for g in told):
+        return Verdict("better", words)
+    return Verdict("too small" if told else "not told apart", words)
+
+
+def _lost(measured: Sequence[Measured]) -> int:
+    return sum(f.failed for m in measured for f in m.repeats) + sum(len(m.errors) for m in measured)
+
+
+def _same(measured: Sequence[Measured], point: Point) -> Measured | None:
+    return next((m for m in measured if key(m.point) == key(point)), None)
+
+
+def gain(aim: Aim, old: Measured | None, new: Measured) -> tuple[float, float | None, float | None] | None:
+    """How many times as good, with its 95 % interval; above 1 is better, whichever way the metric counts."""
+    before, after = (values(m, aim.metric) if m else [] for m in (old, new))
+    if not before or not after:
+        return None
+    return ratio(before, after) if aim.higher else ratio(after, before)
+
+
+def _gain_words(found: tuple[float, float | None, float | None] | None) -> str:
+    if found is None:
+        return "not measured"
+    if found[1] is None or found[2] is None:
+        return f"{found[0]:.2f} times as good, once"
+    return f"{found[0]:.2f} times as good ({found[1]:.2f} to {found[2]:.2f})"
