@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4005eaeb540b94e8ab038785aa94680bdbac9668534b7b0f915967b6ca98b472 \
+  --label io.weighbridge.plan=467e36a4314ac194a2930e7d4f13695cb89b85ab06bdf91ff3b378bf446f15ce \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=eeacb7f890f23dea6504dd89ce42199eb01eddbfc95d0d2e8dcdb8b1333ce466 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-4005eaeb540b
+  --label io.weighbridge.spec=b90c15bb04e8bef7bed2df659de365a84b221b6e012912487f4ba8a1bfa87a4c \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-467e36a4314a

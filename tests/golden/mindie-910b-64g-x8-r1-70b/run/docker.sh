@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=57b122409520771627a51693bdb44e13e427aa35a5ee6a9d1d7dcbd163a2ea59 \
+  --label io.weighbridge.plan=506b8df06abf42351a81a858446d981263eeaa50d5f5fb230293434ad2c3dd84 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=720321ef9c42c67e7474b5348c69fa5e024b23fe5f35e5618d12a836cd936a26 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-57b122409520
+  --label io.weighbridge.spec=e7cd8a5994ca9088e1681f5a62e5e1c5aee5234cb0a77ffac7c8ca6507404c4d \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-506b8df06abf

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4a23fe0919f95a0852f933cfd1b993ae097367b756696a5f388e19f3f136827b \
+  --label io.weighbridge.plan=b808063b333d681e2d806ed5505673fd3e9c23f68382f8523679afbad2225a50 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=d233692870208aedea8c1b86d3d805c0cb0ed344da180257c79ecd7b72cd2b24 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-4a23fe0919f9
+  --label io.weighbridge.spec=e1c9c889363ad708538ac2e949a77fab427ff27e2516942a4d517766351c7cfa \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-b808063b333d

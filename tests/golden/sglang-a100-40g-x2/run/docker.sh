@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0bde94f8a67081d5551d45bdb8e8398ca2f03f1972cae5115d47a87384694b42 \
+  --label io.weighbridge.plan=7e86936a0286d56ac12ce5f53f49f3bdca6681080a6a44efe7b76ccbbd5db559 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=fc807615b0e5267db30b2c8a499aa9be3c1c1d73a0157c1f28f255f0e8b0c045 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0bde94f8a670
+  --label io.weighbridge.spec=973c1338e2ef06ea2b8a4334303f7d2b21cf971ce6ccd081affc8db8d7aece0b \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-7e86936a0286

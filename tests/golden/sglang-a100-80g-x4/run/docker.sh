@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b61c3a0f59910428e2ec41ea1391c90c36c445638bcc847be8ac8345db8267db \
+  --label io.weighbridge.plan=c337930053691eef32398b376771f573f06a39b216670276574125796e666a59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=b77b1572114f1c7debeca930c22f68e2322864464aa6901aabceac070ef54d1e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b61c3a0f5991
+  --label io.weighbridge.spec=db1fa917f3c6ed23267454633e901e760e7ca285a49a1ab0e64aa17a0a62bbfc \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-c33793005369

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=055c4758b2a71a074f0b92cc1e96e981a923b628c342e1925a690e943aadf230 \
+  --label io.weighbridge.plan=92e24ca408d2507a862b4f15981e857f336ea675b2c2ae736ad05dfe9a9f222e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=146664704f6edd1dcf955620a8afabc4bd2b54119036fa19ac475c6115c9d5a5 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-055c4758b2a7
+  --label io.weighbridge.spec=8fdc363ab7e71a27d39071cd39552281db79831d660b2aa83717a936061e9a74 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-92e24ca408d2

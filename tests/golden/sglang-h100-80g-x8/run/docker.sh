@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=26f6540ffe09cc852174b750e68778b8f32804749116a0e079ad96e3d608301a \
+  --label io.weighbridge.plan=5e5ff360219d99b8eee0c4bc2fcea1a24aa4604113eb5173d8a02e12654db5b7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9ed97de4991616eb36836f4ddcc9b8d2036f52fa266819fb163d03a6e0aeb6ac \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-26f6540ffe09
+  --label io.weighbridge.spec=2e16390b4094bd6ffbb7a85b906422fadfa508201480ae92740ed7bf9aacec47 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-5e5ff360219d

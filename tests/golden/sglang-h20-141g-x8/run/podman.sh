@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=412e30bc9a167bf02b350d6797b16427444ef1ba8e08b6565d1e9be6a0c20166 \
+  --label io.weighbridge.plan=02a768d776a77b3e8b3ca0dc8e56fe15c13b1d3a4620328fa4b968f86eda7039 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=03af7ac34541969012de5b9700ec5378651e7a0d4880baae7fa12447c429086a \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-412e30bc9a16
+  --label io.weighbridge.spec=641e8445592ab841d83eafc3306bd994a1ff257802c542a26faa188fc9abc3c3 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-02a768d776a7

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1921f3db9c123c509a3c164343b27e8a0abde2c2061fbf036bd72f389d286209 \
+  --label io.weighbridge.plan=18506a283712fd4722cb21a3f257ffff485dff1e518eada3b0c21df9360c79ed \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=ac36adf83a4e702d678661424fdae7bdc31e6d2ea78b18bf5cd9268d53c73bf1 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1921f3db9c12
+  --label io.weighbridge.spec=a5499696c173c39217a1805c1aa83a3333b2bd3f4d27c53aa5b96810e9542ec4 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-18506a283712

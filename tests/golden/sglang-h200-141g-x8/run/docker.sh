@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=3f2f131d81e163412233b796b38c5a6af4ca9aaa23e5cb8a3b138b05bb82af46 \
+  --label io.weighbridge.plan=bff351739e1482e58b327626eea03b26fe9fd622ca6bbd4efb29f781b45df072 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=002617324ea2f1559fc3209fbb77a2dd0c9f27494b7d580696388141d859d5e6 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-3f2f131d81e1
+  --label io.weighbridge.spec=98fe480bd19729ce2a5492a0541a2b2e9c27f1089aa65e1bf5b3fc0b59833df5 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-bff351739e14

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=a09728cb324f07c6a558895cc8e9799c36042ce043e2c2b1686960cc9bb0176c \
+  --label io.weighbridge.plan=f59263d460820e7d2569761ca95e3ce5c88837d0a3f088a592a2aeac6ffb3825 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=9495cb6a0ecc2513e36551ace9a7787dbbea5ac26d14c10801cd71d556ae04ed \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-a09728cb324f
+  --label io.weighbridge.spec=6a6e204bd360ffab1ba57ed4150ea3323db8e19f29eabbf485e0ae1716cdd296 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f59263d46082

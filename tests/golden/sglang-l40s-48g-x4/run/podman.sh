@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=cf1786c481d0601288bf2123ae8ab1f98cc563bedbd7456f520a3f4db748137a \
+  --label io.weighbridge.plan=605af51906f31e780981d34482f600d075f2a0bf06dd96f378e507c0f8b9b40b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=e253b96205b186a102de708ecac07579919e143db0b7ee23e99a93efed9e95ff \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-cf1786c481d0
+  --label io.weighbridge.spec=36bc9f4cfea7ed1dbad74acaf05110e7115b171eb3b8ed8af03940145da92f66 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-605af51906f3

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=ae53ecdad5025e185f0e979f0cb9ec3d7d5b0afcc4c9110b53215be05c43ccb9 \
+  --label io.weighbridge.plan=292d1201903cbab4d484efcbbd20641d3d25baf4f3d2b81b802763bd2a2dd361 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=d9bf0a562a5c3476d42add81efecf70175dd464f4abd448c075520e7bf970be8 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-ae53ecdad502
+  --label io.weighbridge.spec=d5b84f559105c27b66b98c53d1f297fc9910d55104e8847a8fe5c066cc38808b \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-292d1201903c

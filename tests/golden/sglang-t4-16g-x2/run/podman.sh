@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=55b797ccf4a0a6a96bdd969d043cd410b19b9e8046cdae04d72d79d2fd7e6ac8 \
+  --label io.weighbridge.plan=ad12de0e56eaaf4a0ae4e4041c0e14be42d82da92277df4399b522351c21f355 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=9b508fc0656e4f04c370f7848453d8370f6d26868eff4f58681666d7298d18a7 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-55b797ccf4a0
+  --label io.weighbridge.spec=e3e989ffbe27365696b009c6bb1986a42def293c0b3196616d187aaee7429f4c \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ad12de0e56ea

@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=66024e7c7b1d9f0e31588b414337c984c839c786d098ada7d22e4aabc90c3060 \
+  --label io.weighbridge.plan=0b4f0ec7700222db19c9dc06a05b0fb0f71b023b268fecca18baa36cefd85293 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=f872cb4b44f2ba984dbc49c0e6afda14495e9554cad69d3e167a35090c407293 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-66024e7c7b1d
+  --label io.weighbridge.spec=b3dce82b7a708aafaf61a9debe1d41972ff7416513160a996d10d2e310487c7f \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-0b4f0ec77002

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=505ed9cc692cb8bd25a90e1330a2b0d49f166af1b024839f5a9bc849eb6844ee \
+  --label io.weighbridge.plan=e2339d3029304c35dcb1ce2434a077837a92cab86fe7d2bd262c536bd494b678 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=ef6288581fbf22aaefa86be845eacd7062aaf08733dc8d40a97ec98ed80f1fbb \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-505ed9cc692c
+  --label io.weighbridge.spec=9b55d706055ebc8b372c79ff76505b01994906ee0812aa53a4d5616968ce36ae \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-e2339d302930

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=808abbb1a95c80d3885ce8e7a11c77c85fefc000586477a060a342226517634c \
+  --label io.weighbridge.plan=9d2355102f403e284c54885c66f02801fe3e338aea498f34ec9a6724dff8045a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=ae3d300d8186344e4e9a3206df9f7d666b7058236d1502a1a8254f761fce1ba8 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-808abbb1a95c
+  --label io.weighbridge.spec=cc2f2cf0e6afb3ea766d449014f81c29a480ec0aafbb865a2f1155dd567eceec \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9d2355102f40

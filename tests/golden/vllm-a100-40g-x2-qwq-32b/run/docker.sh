@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=c3c45b6d6e3c787ba71a0e7bdf74ef935d20c53761691548dab547ef87ca52b0 \
+  --label io.weighbridge.plan=319134d3a6adcf95eee01fb42f44bad9e99ebae2423c95ccce3bfdafb5126436 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=8d08256600fca3eeec6b871f1d9389f540e767f56b54fbc35097cc6e7d394d50 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-c3c45b6d6e3c
+  --label io.weighbridge.spec=8d4ce3f907495316b9db36e4d8d80cc228cef167ae6754a5f160f7a9c6a21a4d \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-319134d3a6ad

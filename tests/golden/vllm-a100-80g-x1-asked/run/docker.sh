@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=8281d2921d55f4d87054fc8f41def70b131e09c3435413a16332f6a166959cb1 \
+  --label io.weighbridge.plan=32276f53923fc36ef35a538f70fc12d0bb1a317a7073b56df70e311df52e13f3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=b70950ddc2d12a111056546fabce82c9aeecd9e83f1ab643f83e23dfc826dd49 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8281d2921d55
+  --label io.weighbridge.spec=a40660a6cbe349b3f9343bb171af5761cac10e9f33fe6d13fcc48367a2a87fa3 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-32276f53923f

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=8d25ed478133003773721430390d940518d4f839bc679acac96c50303bf509a3 \
+  --label io.weighbridge.plan=ea80f10965ce272af06b890d4ed0a1482b5a03ab7da767f731f978ccc4332e33 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=6cc53c7a7717d3301921471fbb9d5856aeead332fb5569f57fd72faebecf61ec \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-8d25ed478133
+  --label io.weighbridge.spec=df64ab941e57fb1a69156444ddab16d7827566fc662ae158ebee248e75bc82dd \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ea80f10965ce

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=a8b579c2f5ccae3e6024e67c4af85ff190624ba06d89c869789ad00c7d9157b1 \
+  --label io.weighbridge.plan=7a4f85e0f69f3855c974a292c7e9d36352b0685760f08e7867bd1a2d18ab76ec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=b7e760e519ae62a72b2194684a45095c968016c21c192b493de0946ed4be52d4 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-a8b579c2f5cc
+  --label io.weighbridge.spec=f975361612adf811a158d41f33191bfddee1906653737ae1c47f7162d6efde3d \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-7a4f85e0f69f

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=aa2c49bb4be409fd1295a3f2538b31d5f587a9cbdd43460655ed11eac688ac42 \
+  --label io.weighbridge.plan=ef63d10c2353cc08251a909011dde56195cfe609174cd2deae075c102b8d28f5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=1740bb5bb8b7f375d2886494eb902c5fb45e157afb268cdfbc50844e8f520425 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-aa2c49bb4be4
+  --label io.weighbridge.spec=93f6b4f99274d0e756bad7173db6b8c8b497f86955241f98039b67818e567de9 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef63d10c2353

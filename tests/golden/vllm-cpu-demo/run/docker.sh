@@ -17,12 +17,13 @@ docker run \
   --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/weighbridge-demo,target=/models/weighbridge-demo,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-demo,target=/var/cache/weighbridge \
   --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=b6018101e16d3ddc2fabbc23eb276a67dd9343f545589db2efb8646c4ae6ce8a \
+  --label io.weighbridge.plan=0065f33dba9263760ea982f88809920db5a55fcdb479360b65933aa809887918 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=766b053c1816648479a3d9e009b8e0e012e5b3ad7cb937df6202afdc6f2cf30d \
-  weighbridge/vllm:cpu-weighbridge-demo-b6018101e16d
+  --label io.weighbridge.spec=4773554619f40ed50544f0df033764c39a031dba08c624a75439393ca1eda092 \
+  weighbridge/vllm:cpu-weighbridge-demo-0065f33dba92

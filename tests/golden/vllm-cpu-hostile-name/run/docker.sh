@@ -17,12 +17,13 @@ docker run \
   --tmpfs /run/bodies:rw,nosuid,nodev,size=1024m \
   --mount type=bind,source=/srv/models/it-s-a-model-id,target=/models/it-s-a-model-id,readonly \
   --mount type=bind,source=/srv/keys,target=/etc/weighbridge/keys,readonly \
+  --mount type=volume,source=weighbridge-cache-weighbridge-it-s-a-model-id-1505b3,target=/var/cache/weighbridge \
   --env WEIGHBRIDGE_KEYS=/etc/weighbridge/keys/keys \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=bbdee722a688bf37dd594df90cf78ed6407499c89bac6b1ccfb807ed751263f9 \
+  --label io.weighbridge.plan=d64b807e3758f46d457fdf88264051a0dc6dc0c8bc4444278b47dd175a155ef6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=d5878f1e10a2863be228caa877a678de38d28c06f54f8d0ac3577c9e8ab6cea5 \
-  weighbridge/vllm:cpu-it-s-a-model-id-bbdee722a688
+  --label io.weighbridge.spec=26b9b8f6b523a567f6a5ab6b37e8ec54070e24310a81163689985ecab95c9af0 \
+  weighbridge/vllm:cpu-it-s-a-model-id-d64b807e3758

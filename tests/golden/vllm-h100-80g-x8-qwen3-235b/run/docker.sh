@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c18686304aff373998dd366ab2bb50a035769b74d8529ff1ecb4253fc127c9b1 \
+  --label io.weighbridge.plan=15d5a4d2e55c9ce23f9a5d63e46bf9723de76990be7285e2474ba04e0108d158 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=0d098bb8abc29942dbf049e92438d51b3314e76d7121904d1852e8cd94ad0fb2 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-c18686304aff
+  --label io.weighbridge.spec=b5f8948002144cfd92696736891ab4d6d271f53f176599ef870fdf2b78c2f37e \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-15d5a4d2e55c

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=481e058a2d1efe1bbe1facb58f221ee1c3edd2443203a8a050759d92c92858f7 \
+  --label io.weighbridge.plan=0ce83d7bd29e04f09956f704c135f4a1a5ab5efca5352d1837d801a1da6550f7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=67d9ca127abbc0b3120a2906da5cfdd6a5fa22f00018a3a41606c992c039a53d \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-481e058a2d1e
+  --label io.weighbridge.spec=a74433402ddbeae266c9701a1f023dc54c1e28a7a8e556dfcd82848b765ac4f6 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-0ce83d7bd29e

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=f869845d72a8ba70db3d772f1ee9f7d0278dac4b2f7366ed09dc4eb878daf33a \
+  --label io.weighbridge.plan=ab10539e1465de9052091565270788ca7de31f1537481a9f5fd812df767238bd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=fb63012bb0d660c8bd01e7d67b303ed04644487c5af154318cc82f9710fe6067 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-f869845d72a8
+  --label io.weighbridge.spec=44200ec1054cebd7cff0e2e4cb3446ac678f8f937e5d2ee6ff5a105396a28386 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-ab10539e1465

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b8da547a5644fd8c069a1ee5083fc484e116d5e59623433f119a363f6151ea0e \
+  --label io.weighbridge.plan=ef91bc585bc86051a91eb2c61d3305ba14b0e7d8df1cfdcb8bd61c20bc14544d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=bed18edf0bc4ef8b3cee39d41829ea5fd7bd98e91d0afc677cbd53fa2234c7ce \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-b8da547a5644
+  --label io.weighbridge.spec=e7e90247ba94ce9f5718fd75d97d4bfaaaee317579d593ea49570d78b9f7b12a \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-ef91bc585bc8

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=af7847aedbd908854b5a2ce51bdcdb818cf3ba6638fc8edef1005cbefe4af059 \
+  --label io.weighbridge.plan=f0562a9f01ee616349a413e95adc7f9819a46b830f5079db9e1f505d0a548655 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=e4b1617f00057641897a4f2dff63b4694a3bcb73f56dbf81af4f924536c5ba4a \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-af7847aedbd9
+  --label io.weighbridge.spec=fbafd6dd80f1ba769e8264f051181f7a0f2664701b0d5b212e84a60cf09ddb0a \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-f0562a9f01ee

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=23a12b91fccfab5e92c6acae9193eca7b945c0c8dd41aba8bb31051d18762b12 \
+  --label io.weighbridge.plan=a1cd6e789855470706f1141e234d8f42decdcd613e35cb6ab617fb755d3b7059 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=12b1d4b62b04934756ca7cd162bd773329a49a24e75f107769f935605b3cce4e \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-23a12b91fccf
+  --label io.weighbridge.spec=5ed6e1df21a90a878dbe28e12adf71dda96a0673a58e16dea5f8f551f299440b \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-a1cd6e789855

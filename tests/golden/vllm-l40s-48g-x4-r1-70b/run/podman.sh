@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=4e9dc25ed2ff962cc1b062ad547e747c15210dda789d702fc13f95fee473ad04 \
+  --label io.weighbridge.plan=c6535e35ca28ea45eb46714d890b5e6b19a1a235609065e439c9809909651a97 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=281e5341f75fe897ba73054e2f18beb6a0fb4982ba50ff337d6a7e94f4248969 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-4e9dc25ed2ff
+  --label io.weighbridge.spec=69ba3e72d334afcf5f8d9a3ae4e02e9db6a244b997285c46567f82c1cdaa5e88 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-c6535e35ca28

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=776a4c978e3e7032707c7c91daae49b60f2450bafae9738b711f4864bf2277ca \
+  --label io.weighbridge.plan=22a52e64051ada3c625b0e8266886b0fe732ea401e2aa21769043fb12d1b1952 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=d60b1b37d2eba829858078a66fd7d5a48af1adec3aeb8941dcc3d49d32c4d9c9 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-776a4c978e3e
+  --label io.weighbridge.spec=f882bc98feb21a4ec9624d2b70d3d2210052c1e11bd870547b623eb7022feaaa \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-22a52e64051a

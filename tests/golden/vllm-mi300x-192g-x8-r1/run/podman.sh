@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b85c78ee99b47f8867d6c4e9a5015d9740cdeeb0681ff8d7a18206a2215fcefd \
+  --label io.weighbridge.plan=dd105ee0c0cd724a1b3c8fab5f54dff07e6547ab70247ff13be16e266e10c871 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=169b55f56c87a8f9bb463bad3cc78ca61e0c9446b82fcac9f69fc2b93f1d573a \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-b85c78ee99b4
+  --label io.weighbridge.spec=27ace0a4ad4d96252e38d50ad2178cee7e5a943a53859d322698a1bb532c0f73 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-dd105ee0c0cd

@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5440f5804174aa61ce4829ed0e692dac8d17ec70150c2b8a4db3c87b630ffefb \
+  --label io.weighbridge.plan=eafbb78be48c5aa1e37a7322b617a9a8072b74bcfa2855ce641ce980792a76c2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=0e861c8a8fe234d65c04e8d78555b8b8a01d05cfc069b8aae01109e5299ca192 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-5440f5804174
+  --label io.weighbridge.spec=173f06faf6a856b42a3e98f16a1ee1241ea63a1a1eaf73757e58efe21370222e \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-eafbb78be48c

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=7f852dbfe791490a03340283376cf71ba4318ad32e89f0c8e6828bf8631821f4 \
+  --label io.weighbridge.plan=d41a09ef944495556c3c8f1e0479f72ba00530f11ded90ce3d4ac751a80d87ff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=737f6bc88622c252757c0fc4dbf19ca1f1c7a0469af1fbc4215c29f1e6051142 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-7f852dbfe791
+  --label io.weighbridge.spec=ae2799d5c5f3c99f53d4f2645191a0932a10028e1f5d34ce5d83246d844fe9e6 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-d41a09ef9444

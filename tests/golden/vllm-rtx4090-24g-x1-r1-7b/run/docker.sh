@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0940239cfe7acb498aa9ac15dcb50a9f71fe1518e6c9ec4864e4ff961e84275f \
+  --label io.weighbridge.plan=be834dc8aa92c7a8edf72e50918b9c89bb30e23af8eb2128d599228e4dfd5ae0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=a381d783ae819f8c4d73152493d52203bab10081ae2bbb99c0bb6b2c39ca9b3f \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-0940239cfe7a
+  --label io.weighbridge.spec=ffaba91adbdc5e1943252ab6316bf1cc054f6217f0a14047524344f12e220712 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-be834dc8aa92

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=f18e3cdfedad290647cdea63bd8d630e798ab8f533ef7005c5d192da1bd5ac17 \
+  --label io.weighbridge.plan=8c6a96b8bf0ef6d4cdddbf05c91f9c51519ae0c79ea7281901f3e7984f6bd7cb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=588c8a2d68ad22d7cc9b8d4d30b99dba72bf93ef80afa280506ce35e83796b12 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-f18e3cdfedad
+  --label io.weighbridge.spec=d9b7d8c43c31f1ddd05828bf7db4afbe5ba24a92be6eff4aaeb7e0b11e2ab5f1 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-8c6a96b8bf0e

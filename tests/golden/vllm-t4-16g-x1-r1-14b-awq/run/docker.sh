@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=f713f2cabea8bf4f876a2636a73ae28970c0e965640fbf5d18289f8874e6d7dc \
+  --label io.weighbridge.plan=eed2f16c37f55248f2ff326b12f545548af147ce04a4ccde5b7147b7620fdf4b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=3cf7a2dafaacd488a0a95596f71a19eb9f925c9e19ddfdaf103f3fd29e4aed3a \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-f713f2cabea8
+  --label io.weighbridge.spec=4f346c28fc90c9cc9fa7fc45597a4295779be6de239acdaf8f3d813592865ccf \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-eed2f16c37f5

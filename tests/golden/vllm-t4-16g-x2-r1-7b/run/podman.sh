@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b2bd306c7e556dbef52e46ec744a1537738e7d34c11fd7e6349d38643a388d29 \
+  --label io.weighbridge.plan=9755e8427c9c64026fa81315443025205a08338801355f581e789a632eaffaad \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=b4b27ded80f8f3833ee89ed9fe15a2ccdc331ef92baea3bc5d22983cfa29cec7 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b2bd306c7e55
+  --label io.weighbridge.spec=e0eace054fe2d783616d92719060210b98724e961442b6d7bd9477c8e511cc66 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-9755e8427c9c
