@@ -24,8 +24,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=57369c6b2c1859277256b613bde3a1d4bf82bbf73528bbfc364a8134e4d81a50 \
+  --label io.weighbridge.plan=8539ad10b914c1b7df51618a6cd6e93c8fedab747ad7d214def46b1857ddc904 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9faea8624e3dc3b6112cbae290ba4eb8d2d476514b4a9e63fe23a46baa797269 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-57369c6b2c18
+  --label io.weighbridge.spec=9d2d5681c58c3228f111dd356a7d2ef9275a8ce2dd890062cb5a6f9fcbb21831 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-8539ad10b914
