@@ -168,12 +168,13 @@ def test_a_broken_limit_is_exit_code_1(served: Served, bound: str, code: int) ->
 def test_a_benchmark_that_is_ended_leaves_nothing(served: Served, number: int, code: int) -> None:
     output = served.folder / f"ended-{number}.json"
     before = {p: p.read_bytes() for p in (served.folder / "build" / "bench").glob("*.json")}
-    process = served.begin("bench", "--name", NAME, "--scenario", "endless", "--output", str(output))
-    _until(lambda: bool(served.running()), 60)
-    time.sleep(2)
-    process.send_signal(number)
-    assert process.wait(30) == code
-    _until(lambda: not served.running(), 20)
+    with served.begin("bench", "--name", NAME, "--scenario", "endless", "--output", str(output)) as process:
+        _until(lambda: bool(served.running()), 120)
+        time.sleep(2)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+    _until(lambda: not served.running(), 60)
     assert not output.exists()
     assert {p: p.read_bytes() for p in (served.folder / "build" / "bench").glob("*.json")} == before
     assert httpx.get(f"{served.url}/health", trust_env=False).status_code == 200
