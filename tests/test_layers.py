@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import plan_for
 
@@ -59,6 +59,7 @@ names = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=("C
 paths = st.lists(names.filter(lambda n: n not in (".", "..")), min_size=1, max_size=4).map("/".join)
 
 
+@settings(deadline=None)  # how long it takes is the machine's load
 @given(st.lists(st.tuples(paths, st.integers(0, 9000)), min_size=1, max_size=8, unique_by=lambda x: x[0]))
 def test_a_layer_is_an_archive_of_exactly_its_files(rows: list[tuple[str, int]]) -> None:
     layer = Layer(files=tuple(inside(f"models/m/{path}", size) for path, size in rows))
