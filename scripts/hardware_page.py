@@ -27,7 +27,7 @@ def row(card_id: str, card: Card, engines: list[str], catalog: Catalog) -> str:
             cells.append("–")
         else:
             found = card.evidence.get(engine)
-            cells.append(found.level if found else "rendered")
+            cells.append(found.words if found else "rendered")
     counts = ", ".join(map(str, card.counts))
     shown = f"{card.visible_gib:.2f}" if card.visible_gib else "not public"
     link = f"{card.interconnect.kind}{'' if card.interconnect.peer_to_peer else ', no peer-to-peer'}"

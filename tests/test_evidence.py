@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 
 import pytest
 from support import ROOT
 
 from weighbridge.catalog import Catalog, profile_name, read_yaml
+from weighbridge.facts import Claim
 
+RAN = ROOT / "tests" / "bare"
 RECORD = ROOT / "tests" / "simulated" / "evidence.yaml"
 sys.path.append(str(ROOT / "scripts"))
 
@@ -27,9 +30,13 @@ def test_a_profile_claims_no_more_than_its_record(card_id: str, engine: str, cat
     if claim.level == "ran":
         assert claim.command
         assert claim.date
-    if claim.level == "simulated":
+    if card.family != "cpu" and claim.level == "ran":
+        runs = [r for path in RAN.glob("*.json") for r in json.loads(path.read_text(encoding="utf-8"))["runs"]]
+        proven = {r["profile"] for r in runs if "failed" not in r["smoke"].values() and r["keys_in_log"] == 0}
+        assert {profile_name(card_id, card, count) for count in claim.counts or card.counts} <= proven
+    if "simulated" in (claim.level, claim.others):
         record = read_yaml(RECORD)
-        names = {profile_name(card_id, card, count) for count in card.counts}
+        names = {profile_name(card_id, card, count) for count in card.counts if count not in claim.counts}
         assert names <= set(record["arrived"][engine]), "each of its profiles arrived in a container"
         served = {catalog.profile(p).card.family for p in record["answered"][engine]}
         assert card.family in served, "one profile of the family answered"
@@ -46,3 +53,12 @@ def test_every_pair_that_can_run_has_evidence(catalog: Catalog) -> None:
 def test_the_page_that_is_committed_is_todays(catalog: Catalog) -> None:
     page = importlib.import_module("hardware_page").page
     assert (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8") == page(catalog, RECORD), "make docs"
+
+
+def test_what_is_proven_of_one_card_is_not_claimed_of_eight(catalog: Catalog) -> None:
+    claim = Claim(level="ran", note="one", counts=(1,), others="simulated")
+    assert [claim.of(count, 1).level for count in (1, 8)] == ["ran", "simulated"]
+    assert claim.of(8, 1).note is None
+    assert claim.of(1, 2).level == "rendered"
+    assert Claim(level="simulated").of(8, 2).level == "rendered"
+    assert Claim(level="simulated").of(8, 1).level == "simulated"

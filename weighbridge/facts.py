@@ -23,13 +23,38 @@ class Interconnect(Value, frozen=True, kw_only=True):
     tensor_parallel_cards: int
 
 
-class Evidence(Value, frozen=True, kw_only=True):
-    """How far a pair of profile and engine was taken: rendered, simulated, or ran on the hardware."""
+Level = Literal["rendered", "simulated", "ran"]
 
-    level: Literal["rendered", "simulated", "ran"]
+
+class Evidence(Value, frozen=True, kw_only=True):
+    """How far a machine with an engine was taken: rendered, simulated, or ran on the hardware."""
+
+    level: Level
     note: str | None = None
     command: str | None = None
     date: str | None = None
+
+
+class Claim(Evidence, frozen=True, kw_only=True):
+    """Evidence of a card: for one machine with `counts` cards, and `others` for other counts; empty: for each."""
+
+    counts: tuple[int, ...] = ()
+    others: Level = "rendered"
+
+    def of(self, count: int, nodes: int) -> Evidence:
+        """What is proven of machines with `count` cards; nothing was ever taken further over several."""
+        if nodes > 1:
+            return Evidence(level="rendered")
+        if self.counts and count not in self.counts:
+            return Evidence(level=self.others)
+        return Evidence(level=self.level, note=self.note)
+
+    @property
+    def words(self) -> str:
+        """The level, and for which counts when not for all."""
+        if not self.counts:
+            return self.level
+        return f"{self.level} x{'/'.join(map(str, self.counts))}, else {self.others}"
 
 
 class Card(Value, frozen=True, kw_only=True):
@@ -50,7 +75,7 @@ class Card(Value, frozen=True, kw_only=True):
     min_driver: dict[str, int] = {}
     probe_match: str | None = None
     aliases: tuple[str, ...] = ()
-    evidence: dict[str, Evidence] = {}
+    evidence: dict[str, Claim] = {}
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...]
 

@@ -26,7 +26,7 @@ def profiles_text(catalog: Catalog) -> str:
     for card_id in catalog.card_ids():
         card = catalog.card(card_id)
         counts = ",".join(map(str, card.counts))
-        evidence = ", ".join(f"{engine} {e.level}" for engine, e in sorted(card.evidence.items()))
+        evidence = ", ".join(f"{engine} {e.words}" for engine, e in sorted(card.evidence.items()))
         link = card.interconnect.kind
         shown = f"{card.visible_gib:.2f}" if card.visible_gib else "unknown"
         rows.append((card_id, counts, shown, link, card.family, evidence, card.title))

@@ -11,7 +11,7 @@ from weighbridge import limits
 from weighbridge.context import choose_context, wanted_context
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, Unsupported, nearest, unknown
-from weighbridge.facts import Evidence, Model, Profile
+from weighbridge.facts import Claim, Evidence, Model, Profile
 from weighbridge.memory import GIB, Load
 from weighbridge.parallel import Layout, choose_layout
 from weighbridge.precision import choose_precision, one_of
@@ -128,8 +128,8 @@ def _run_because(decided: dict[str, Any]) -> tuple[str, ...]:
 
 def _evidence(profile: Profile, engine: Engine) -> Evidence:
     """How far this pair was taken. When and by which command stays in the catalogue: a plan holds no date."""
-    found = profile.card.evidence.get(engine.id, Evidence(level="rendered"))
-    return Evidence(level=found.level, note=found.note)
+    found = profile.card.evidence.get(engine.id, Claim(level="rendered"))
+    return found.of(profile.count, profile.nodes)
 
 
 def slug(name: str) -> str:

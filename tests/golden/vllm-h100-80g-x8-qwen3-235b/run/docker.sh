@@ -24,8 +24,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=efc42644185cd944aba557a848aaefc824544ee6e3db4b64ac8555200a29766b \
+  --label io.weighbridge.plan=e73e5ee8fa4e8ca2e1a1ba0b9f11d4c131e442057189cf7630b64b5fff792e09 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=8cc3ff2edfbe5f63f475b8f700d9c63f11f49239e64902102423dcd16af9ac70 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-efc42644185c
+  --label io.weighbridge.spec=3d6091f1b2f35021f060043cac22186957f50ba9f8b5113bde96dd54f0747c79 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-e73e5ee8fa4e

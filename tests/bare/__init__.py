@@ -1,0 +1,1 @@
+"""Measured rows, and what makes and fits them."""
