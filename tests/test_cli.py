@@ -337,7 +337,7 @@ def test_the_order_has_help_with_units_and_defaults() -> None:
 OPTIONAL = {  # without them there is nothing instead, and their words say what they add
     "action", "captured", "command", "compare", "file", "gate", "html", "junit", "key_name", "model_config", "output",
     "print", "profile", "ref", "result", "slo", "svg", "tls_cert", "tls_key", "to", "with_", "catalog", "network",
-    "from_", "model", "key_file", "keys", "lock", "url",
+    "from_", "model", "key_file", "keys", "lock", "url", "nodes", "attach", "goal", "import_", "export",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from weighbridge.image import BAKED, INDEX, MANIFEST
 from weighbridge.reference import read_reference
 from weighbridge.referrer import Artifact, referrers_tag, smoke_artifact, with_referrer
 from weighbridge.types import SmokeReport
+from weighbridge.words import many
 
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v2+json"}
 
@@ -62,7 +63,7 @@ def _to_layout(report: SmokeReport, folder: Path) -> dict[str, str]:
     with closing(LayoutSink(folder, "", folder)) as sink:
         images = [e for e in sink.entries() if e.get("artifactType") is None]
         if len(images) != 1:
-            raise BadValue(f"{folder}: holds {len(images)} images", "name a layout with one image in it")
+            raise BadValue(f"{folder}: holds {many(len(images), 'image')}", "name a layout with one image in it")
         image = json.loads((sink.blobs / images[0]["digest"].removeprefix("sha256:")).read_bytes())
         artifact = _artifact(report, images[0], image, str(folder))
         sink.add(artifact)
