@@ -100,6 +100,9 @@ def test_a_log_of_an_engine_that_serves_shows_nothing(name: str, book: Book) -> 
 
 
 HARMLESS = (
+    "WARNING 11-21 08:00:17 [system_utils.py:255] Found ulimit of 20000 and failed to automatically increase with "
+    "error current limit exceeds maximum limit. This can cause fd limit errors like "
+    "`OSError: [Errno 24] Too many open files`. Consider increasing with ulimit -n",
     "WARNING 01-02 03:04:05 [cuda.py:1] Your device 'Tesla T4' doesn't support torch.bfloat16. "
     "Falling back to torch.float16 for compatibility.",
     "Cannot use FA version 3 is not supported due to FA3 is only supported on devices with 9.x",

@@ -178,7 +178,8 @@ def wrong(served: Served) -> Iterator[str]:
     model = f"type=bind,source={DEMO},target=/models/weighbridge-demo,readonly"
     line = [
         "docker", "run", "--detach", "--name", WRONG, "--user", "10001:0", "--read-only", "--shm-size", "1g",
-        "--tmpfs", "/tmp", "--tmpfs", "/run/weighbridge:mode=1777", "--publish", "127.0.0.1::8000", "--mount", model,
+        "--tmpfs", "/tmp", "--tmpfs", "/run/weighbridge:mode=1777", "--tmpfs", "/var/cache/weighbridge:mode=1777",
+        "--publish", "127.0.0.1::8000", "--mount", model,
         "--entrypoint", "/opt/weighbridge/entrypoint.sh", served.image, *WRONG_WORDS,
     ]  # fmt: skip
     subprocess.run(line, check=True, capture_output=True)
