@@ -152,6 +152,7 @@ def test_the_words_of_a_sign_stand_in_each_line_that_it_matches() -> None:
         (r"\(x\)|a{2,}bcd", {"(x)", "bcd"}),
         ("(?P<n>\\d+)GiB(?!no)", {"GiB"}),
         ("(?i:Words)", None),
+        ("(?i)Words", None),
         ("a", None),
     ],
 )

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from registries import real_registry
 
-from weighbridge.effects.oci.attach import attach
+from weighbridge.effects.oci.attach import attach, check_place
 from weighbridge.effects.oci.digests import Digests
 from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.oci.registry import RegistrySink
@@ -81,6 +81,7 @@ def test_a_layout_lists_it_beside_the_image_and_a_new_bake_keeps_it(tmp_path: Pa
     document = (folder / "blobs/sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")).read_bytes()
     assert read_report(document.decode(), "it").about["recipe"] == RECIPE
     assert b"/root/key" not in document, "where the key lay is this host's business"
+    assert b"127.0.0.1" not in document, "and so is how it was reached"
     layout(folder)
     assert (folder / "blobs/sha256" / made["digest"].removeprefix("sha256:")).is_file()
 
@@ -95,6 +96,22 @@ def test_a_report_about_another_image_is_refused(change: dict[str, Any], said: s
     with pytest.raises(BadValue, match=said):
         attach(report(**change), str(folder), tmp_path / "cache")
     assert (folder / "index.json").read_bytes() == before
+
+
+def test_weights_that_were_not_asked_are_told(tmp_path: Path) -> None:
+    folder = layout(tmp_path / "out")
+    with pytest.raises(BadValue, match="holds weights"):
+        attach(report(about={"recipe": RECIPE, "weights": "sha256:others"}), str(folder), tmp_path / "cache")
+    made = attach(report(), str(folder), tmp_path / "cache")
+    manifest = json.loads((folder / "blobs/sha256" / made["digest"].removeprefix("sha256:")).read_bytes())
+    assert manifest["annotations"]["io.weighbridge.smoke.weights"] == "mounted"
+
+
+@pytest.mark.parametrize("place", ["build/no-such-folder", "localhost:5000/demo"])
+def test_a_place_that_is_none_is_told_before_anything_is_asked(place: str) -> None:
+    with pytest.raises(BadValue, match="is neither a layout") as caught:
+        check_place(place)
+    assert "--ref" not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_folder_that_is_no_layout_is_refused(tmp_path: Path) -> None:
@@ -140,7 +157,7 @@ def test_the_last_report_is_kept_under_its_image(tmp_path: Path) -> None:
     path = keep_smoke(report(), tmp_path)
     assert path is not None
     found = proofs(RECIPE, tmp_path)
-    assert found.smoke == msgspec.structs.replace(report(), key_file=None)
+    assert found.smoke == msgspec.structs.replace(report(), key_file=None, url="")
     assert found.smoke_digest == digest_of(path.read_bytes()) == digest_of(smoke_bytes(report()))
     assert found.smoke_words.startswith("1 of 1 passed, quick (")
     assert found.plain()["smoke"]["ok"] is True

@@ -81,7 +81,10 @@ class _Places:
 @cache
 def words(pattern: str) -> frozenset[str] | None:
     """Plain words, at least one of which stands in whatever the pattern matches; None when it has a way without."""
-    found = _words(_parser.parse(pattern))
+    parsed = _parser.parse(pattern)
+    if parsed.state.flags & re.IGNORECASE:
+        return None
+    found = _words(parsed)
     return found if found and len(min(found, key=len)) >= _SHORTEST else None
 
 

@@ -3,11 +3,13 @@
     PYTHONPATH=.:ENGINE python tests/bare/prove.py PREPARED RESULTS [--deadline SECONDS] [id …]
 
 What a container would hold lies below /tmp/weighbridge instead of at the places in the image; files that name those
-places are changed to say so, and nothing else of them. The process runs as uid 10001 without capabilities where the
-machine lets it. The model is the demo, grown to the shape that the plan is for (grow.py). run.json: `answers_as`, the
-model of the catalogue whose questions are asked; `level`; `cache`, the name of a cache folder that runs may share;
-`forget`, to empty it first; `pack`, to make a warm layer of it afterwards; `layer`, the run whose warm layer this image
-has; `extra`, words after the image's name. RESULTS gets <id>.log, each line with the seconds since the start, and
+places are changed to say so. The process runs as uid 10001 without capabilities where the machine lets it; else as
+root, and nginx.conf is told so, which the image's is not. The model is the demo, grown to the shape that the plan is
+for (grow.py). run.json: `answers_as`, the model of the catalogue whose questions are asked; `level`; `cache`, the name
+of a cache folder that runs may share; `forget`, to empty it first; `pack`, to make a warm layer of it afterwards;
+`layer`, the run whose warm layer this image has; `extra`, words after the image's name.
+
+RESULTS gets record.json, which is what tests/bare keeps; <id>.log, each line with the seconds since the start; and
 <id>.json: the report, what the engine says of its memory, and the phases of its start.
 """
 
@@ -101,7 +103,8 @@ def as_user() -> list[str]:
     """Words before a command that make it an ordinary user; none where the engine cannot be imported so."""
     try:
         words = [*AS_USER, "env", sys.executable, "-c", "import torch, vllm"]
-        subprocess.run(words, check=True, capture_output=True, timeout=60)
+        home = {**os.environ, "USER": "engine", "LOGNAME": "engine", "TORCHINDUCTOR_CACHE_DIR": "/tmp/look"}
+        subprocess.run(words, check=True, capture_output=True, timeout=60, env=home)
     except (OSError, subprocess.SubprocessError) as e:
         print("runs as this user:", e, getattr(e, "stderr", b""), flush=True)
         return []
@@ -191,7 +194,7 @@ def prove(prepared: Path, folder: Path, results: Path, catalog: Catalog, user: l
     found: dict[str, Any] = {
         "id": folder.name, "plan": plan.profile, "model": plan.model, "date": datetime.now(UTC).isoformat(),
         "user": UID if user else os.getuid(), "extra": run["extra"], "cache": run["cache"], "forget": run["forget"],
-        "arguments": list(plan.arguments) if hasattr(plan, "arguments") else None, "load": os.getloadavg()[0],
+        "engine": plan.engine, "arguments": list(plan.engine_args), "load": os.getloadavg()[0],
     }  # fmt: skip
     process = subprocess.Popen(
         [*words, *run["extra"]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True,
@@ -220,6 +223,7 @@ def prove(prepared: Path, folder: Path, results: Path, catalog: Catalog, user: l
         leaked = [key for key in (ring.own, ring.own_metrics) if key and key.read_text().strip() in log_text(log)]
         found["keys_in_log"] = len(leaked)
         (results / f"{folder.name}.json").write_text(json.dumps(found, indent=1))
+        record(results)
     return bool(found["ready"])
 
 
@@ -231,6 +235,32 @@ def pack(here: Path, to: Path) -> int:
     with to.open("wb") as out:
         subprocess.run(words, check=True, stdout=out)
     return to.stat().st_size
+
+
+def record(results: Path) -> None:
+    """RESULTS/record.json: what the repository keeps of every run so far, and tests hold evidence against."""
+    kept = []
+    for path in sorted(results.glob("*.json"), key=lambda p: p.stat().st_mtime):
+        run = json.loads(path.read_text())
+        if path.name != "record.json" and "phases" in run and "smoke" in run:
+            kept.append(row(run))
+    (results / "record.json").write_text(json.dumps(kept, indent=1))
+
+
+def row(run: dict[str, Any]) -> dict[str, Any]:
+    """One run, without what every run repeats."""
+    same = ("id", "engine", "model", "user", "ready_seconds", "exit_code", "stop_seconds", "keys_in_log", "layer_bytes")
+    said = {True: "ok", False: "failed", None: "skipped"}
+    return {
+        **{k: run[k] for k in same if k in run},
+        "profile": run["plan"],
+        "date": run["date"][:10],
+        "phases": {p["phase"]: p["seconds"] for p in run["phases"]},
+        "reported": run["memory"]["reported"],
+        "promised": {line["name"]: [line["low"], line["high"]] for line in run["memory"]["reconciliation"]["lines"]},
+        "smoke": {c["id"]: f"{said[c['ok']]}: {c['detail']}" for c in run["smoke"]["checks"]},
+        "smoke_seconds": run["smoke"]["seconds"],
+    }
 
 
 def log_text(log: Log) -> str:

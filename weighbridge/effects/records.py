@@ -71,7 +71,7 @@ def digest_of(content: bytes) -> str:
 
 def smoke_bytes(report: SmokeReport) -> bytes:
     """The report as it is kept and attached; where its key lay and how it was reached is this host's business."""
-    kept = msgspec.structs.replace(report, key_file=None, cert=None)
+    kept = msgspec.structs.replace(report, key_file=None, cert=None, url="")
     return (json.dumps(msgspec.to_builtins(kept), indent=1, ensure_ascii=False) + "\n").encode()
 
 

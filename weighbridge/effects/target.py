@@ -15,6 +15,7 @@ from weighbridge.effects.figures import reconciled
 from weighbridge.effects.keyring import own_of, read_secret
 from weighbridge.errors import BadValue, HostError, UnknownName
 from weighbridge.facts import SmokeFacts
+from weighbridge.image import WEIGHTS
 from weighbridge.runspec import LABEL
 from weighbridge.types import Plan
 
@@ -66,6 +67,7 @@ def _about(container: Container, plan: Plan) -> tuple[tuple[str, str], ...]:
     return (
         ("engine", plan.engine), ("engine_version", plan.engine_version), ("profile", plan.profile),
         ("image", str(container.attrs.get("Image", ""))), ("recipe", recipe),
+        ("weights", container.labels.get(WEIGHTS, "mounted")),
     )  # fmt: skip
 
 

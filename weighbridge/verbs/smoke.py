@@ -35,6 +35,7 @@ SMOKE: Flags = {
 def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> int:
     """Ask a running appliance real questions; exit 1 when an answer is wrong, or worse than in another report."""
     from weighbridge.effects.disk import file_to_write
+    from weighbridge.effects.oci.attach import check_place
     from weighbridge.errors import BadValue
     from weighbridge.smoke_report import compare_reports, compare_text, read_report
 
@@ -46,6 +47,8 @@ def smoke(json: bool, compare: str | None, with_: str | None, **values: Any) -> 
         return 0 if found.ok else 1
     files = {name: file_to_write(f"--{name}", values[name]) for name in ("junit", "html")}
     values["json"] = json
+    if values["attach"]:
+        check_place(values["attach"])
     report = _ask(values)
     return _show(report, files, values)
 
@@ -92,24 +95,35 @@ def _once(values: dict[str, Any]) -> bool:
 
 def _show(report: SmokeReport, files: dict[str, Path | None], values: dict[str, Any]) -> int:
     from weighbridge.effects.disk import write_file
-    from weighbridge.effects.oci.attach import attach
-    from weighbridge.effects.records import keep_smoke
     from weighbridge.reconcile import TOLERATED_SHARE
     from weighbridge.report import smoke_junit, smoke_text
     from weighbridge.smoke_report import smoke_html
 
     strict, json = values["strict"], values["json"]
-    kept = keep_smoke(report, asked(values).folders.build)
-    if kept:
-        say(f"recorded in {kept}")
-    if values["attach"]:
-        made = attach(report, values["attach"], asked(values).folders.cache, insecure=values["insecure"])
-        say(f"attached to {made['subject']} as {made['digest']}")
     junit = smoke_junit(report, tolerated=TOLERATED_SHARE if strict else None)
     for path, text in ((files["junit"], junit), (files["html"], smoke_html(report))):
         if path:
             write_file(path, text)
             say(f"wrote {path}")
     show(report, lambda: smoke_text(report, checks=not _once(values)), json)
+    _keep(report, values)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1
+
+
+def _keep(report: SmokeReport, values: dict[str, Any]) -> None:
+    """Beside the image, and tied to it where that was asked: after the answer was shown, which nothing may cost."""
+    from weighbridge.effects.oci.attach import attach
+    from weighbridge.effects.records import keep_smoke
+    from weighbridge.errors import HostError
+
+    folders = asked(values).folders
+    try:
+        kept = keep_smoke(report, folders.build)
+        if kept:
+            say(f"recorded in {kept}")
+    except HostError as e:
+        say(f"not recorded: {e.message}")
+    if values["attach"]:
+        made = attach(report, values["attach"], folders.cache, insecure=values["insecure"])
+        say(f"attached to {made['subject']} as {made['digest']}")

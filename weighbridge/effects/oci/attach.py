@@ -15,8 +15,8 @@ from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.oci.registry import RegistrySink
 from weighbridge.effects.records import smoke_bytes
 from weighbridge.errors import BadValue, HostError
-from weighbridge.image import BAKED, INDEX, MANIFEST
-from weighbridge.reference import read_reference
+from weighbridge.image import BAKED, INDEX, MANIFEST, WEIGHTS
+from weighbridge.reference import Reference, read_reference
 from weighbridge.referrer import Artifact, referrers_tag, smoke_artifact, with_referrer
 from weighbridge.types import SmokeReport
 from weighbridge.words import many
@@ -29,14 +29,28 @@ def attach(report: SmokeReport, place: str, cache: Path, *, insecure: bool = Fal
 
     Raises BadValue for an image that the report is not about, HostError for a place that does not take it.
     """
-    if Path(place).is_dir():
+    reference = check_place(place)
+    if reference is None:
         return _to_layout(report, Path(place))
-    reference = read_reference(place)
     with (
         closing(Digests(cache)) as digests,
         closing(RegistrySink(reference, digests, os.environ, insecure=insecure)) as sink,
     ):
         return _to_registry(report, sink, place)
+
+
+def check_place(place: str) -> Reference | None:
+    """None for a layout's folder, else the name at a registry. Raises BadValue, before anything is asked or baked."""
+    folder = Path(place)
+    if folder.is_dir():
+        if not (folder / "oci-layout").is_file():
+            raise BadValue(f"{folder}: no OCI layout", "make one: invoke bake --to layout")
+        return None
+    try:
+        return read_reference(place)
+    except BadValue:
+        message = f"--attach {place!r} is neither a layout's folder that is there nor HOST/NAME:TAG"
+        raise BadValue(message, f"make a layout: invoke bake --to layout --output {place}") from None
 
 
 def _artifact(report: SmokeReport, subject: Mapping[str, Any], image: Mapping[str, Any], place: str) -> Artifact:
@@ -45,9 +59,14 @@ def _artifact(report: SmokeReport, subject: Mapping[str, Any], image: Mapping[st
     if not recipe or there != recipe:
         message = f"{place} is of recipe {str(there)[:12]}, and the report of {str(recipe)[:12]}"
         raise BadValue(message, "bake the plan that runs, or start the image that is there: invoke run --baked")
+    weights, sealed = report.about.get("weights") or "mounted", (image.get("annotations") or {}).get(WEIGHTS)
+    if weights not in ("mounted", sealed):
+        message = f"{place} holds weights {str(sealed)[:19]}, and those that were asked are {weights[:19]}"
+        raise BadValue(message, "start the image that is there: invoke run --baked")
     marks = [c.ok for c in report.checks]
     said = {
         "smoke": "passed" if report.ok else "failed", "smoke.level": report.level,
+        "smoke.weights": "mounted" if weights == "mounted" else "of the image",
         "smoke.checks": f"{marks.count(True)} of {len(marks) - marks.count(None)}",
     }  # fmt: skip
     return smoke_artifact(smoke_bytes(report), subject, said)
@@ -58,8 +77,6 @@ def _made(artifact: Artifact, subject: Mapping[str, Any], place: str) -> dict[st
 
 
 def _to_layout(report: SmokeReport, folder: Path) -> dict[str, str]:
-    if not (folder / "oci-layout").is_file():
-        raise BadValue(f"{folder}: no OCI layout", "make one: invoke bake --to layout")
     with closing(LayoutSink(folder, "", folder)) as sink:
         images = [e for e in sink.entries() if e.get("artifactType") is None]
         if len(images) != 1:
