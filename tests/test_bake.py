@@ -332,6 +332,20 @@ def test_the_catalogues_lock_is_kept_to_whatever_lies_in_the_folder(
         assert ModelFolder(model, PLACE, "m", digests, lock).lock == lock
 
 
+def test_a_broken_lock_in_the_folder_is_said_and_another_is_kept_to(tmp_path: Path, catalogue: Catalog) -> None:
+    """Else the very flag that gets round it could not be used."""
+    (tmp_path / "m" / LOCK_NAME).write_text("{", encoding="utf-8")
+    with pytest.raises(BadFile):
+        lock_of(tmp_path / "m", "another", catalogue, None)
+    for named in (None, str(catalogue.model_lock("m"))):
+        said: list[str] = []
+        lock = lock_of(tmp_path / "m", "m", catalogue, named, said.append)
+        assert lock
+        assert lock.revision == "1" * 40
+        assert len(said) == 1
+        assert re.search(rf"warning: .*{re.escape(LOCK_NAME)}.*m\.lock\.yaml is kept to", said[0])
+
+
 def test_verify_keeps_to_the_catalogues_lock_too(tmp_path: Path, catalogue: Catalog, digests: Digests) -> None:
     (tmp_path / "m" / "config.json").write_text("[]", encoding="utf-8")
     locked(tmp_path / "m", digests)
@@ -677,7 +691,7 @@ def test_weights_of_a_killed_bake_serve_the_next_and_are_swept(
     tmp_path: Path, real_engine: EngineImage, digests: Digests, docker_host: Host
 ) -> None:
     """Killed between the import and the image: the engine holds weights that no image names."""
-    model = large_model(tmp_path / "m")
+    model, before = large_model(tmp_path / "m"), set(waiting(docker_host))
     killed = DockerSink(docker_host, NAMED, tmp_path / "shared")
     if not killed.imports:
         pytest.skip("this engine is given archives alone, which it takes whole or not at all")
@@ -686,14 +700,16 @@ def test_weights_of_a_killed_bake_serve_the_next_and_are_swept(
     killed.put(pour)
     assert pour.sealed
     digests.keep_layer(pour.layer, pour.sealed)
-    assert len(waiting(docker_host)) == 1
+    (mine,) = set(waiting(docker_host)) - before
     other = large_model(tmp_path / "other", shards=1)
     to_docker(other, real_engine, digests, tmp_path / "shared")
-    assert len(waiting(docker_host)) == 1, "the first bake is at work still, for all that others know"
+    assert mine in waiting(docker_host), "the first bake is at work still, for all that others know"
     killed.close()
+    to_docker(other, real_engine, digests, tmp_path / "elsewhere")
+    assert mine in waiting(docker_host), "another cache's bakes cannot know who is at work"
     done = to_docker(model, real_engine, digests, tmp_path / "shared")
     assert done.written_bytes < layers.LARGE_BYTES
-    assert not waiting(docker_host)
+    assert not set(waiting(docker_host)) - before
     found = docker_host.client.images.get(NAMED)
     assert found.id == done.image_id
     assert found.attrs["RootFS"]["Layers"][0] == f"sha256:{pour.sealed.digest}"
@@ -703,7 +719,7 @@ def test_weights_of_a_killed_bake_serve_the_next_and_are_swept(
 def test_a_kill_while_docker_takes_the_weights_leaves_nothing(
     tmp_path: Path, real_engine: EngineImage, digests: Digests, docker_host: Host
 ) -> None:
-    model, before = large_model(tmp_path / "m", shards=4), set(docker_host.client.api.images(quiet=True, all=True))
+    model, before = large_model(tmp_path / "m", shards=4), set(waiting(docker_host))
     script = KILLED.split("with closing")[0] + DOCKER
     words = [sys.executable, "-c", script, str(ROOT), str(ROOT / "tests"), str(tmp_path), "docker", "", "9999999"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -712,9 +728,7 @@ def test_a_kill_while_docker_takes_the_weights_leaves_nothing(
     process.kill()
     process.communicate()
     time.sleep(2)
-    assert {
-        i for i in docker_host.client.api.images(quiet=True, all=True) if i not in before and i in waiting(docker_host)
-    } == set()
+    assert not set(waiting(docker_host)) - before
     done = to_docker(model, real_engine, digests, tmp_path / "shared")
     assert docker_host.client.images.get(NAMED).id == done.image_id
 

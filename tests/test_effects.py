@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -25,6 +27,8 @@ from weighbridge.effects.appliance import Folders
 from weighbridge.effects.base import mirror_lines
 from weighbridge.effects.chat import Target, local, wait_ready
 from weighbridge.effects.clean import clean, remove_layouts
+from weighbridge.effects.oci.bake import cache_of
+from weighbridge.effects.oci.daemon import IMPORTED, mark_of
 from weighbridge.effects.oci.layout import LayoutSink
 from weighbridge.effects.smoke import smoke
 from weighbridge.effects.target import target_of
@@ -127,6 +131,32 @@ def test_cleaning_removes_what_was_written_and_nothing_beside_it(cache: bool, fo
     gone = {"build/ours", *(("cache/wheels", "cache/train") if cache else ())}
     assert set(found) == {str(tmp_path / name) for name in gone}
     assert tree(tmp_path) == {n: t for n, t in before.items() if not n.startswith(tuple(gone))}
+
+
+class WithImports(NoImages):
+    """A Docker engine with weights that three caches imported."""
+
+    def __init__(self, *marks: str) -> None:
+        self.marks, self.removed = marks, list[str]()
+
+    def images(self) -> list[Any]:
+        return [SimpleNamespace(id=m, labels={IMPORTED: m}, tags=[m]) for m in self.marks]
+
+    def remove_image(self, image: Any) -> None:
+        self.removed.append(image.id)
+
+
+def test_cleaning_leaves_what_a_bake_at_work_imported(folders: Folders) -> None:
+    shared = cache_of(folders.cache)
+    shared.mkdir()
+    assert mark_of(shared) != mark_of(folders.cache)
+    host: Any = WithImports("1", mark_of(shared), mark_of(folders.cache))
+    with (shared / "docker.lock").open("a") as bakes:
+        fcntl.flock(bakes, fcntl.LOCK_SH)
+        clean(host, folders, cache=True, dry_run=False)
+        assert (host.removed, shared.is_dir()) == ([], True)
+    clean(host, folders, cache=True, dry_run=False)
+    assert (host.removed, shared.is_dir()) == (["1", mark_of(shared)], False)
 
 
 def test_cleaning_leaves_baked_images_where_they_are_unless_asked(folders: Folders, tmp_path: Path) -> None:

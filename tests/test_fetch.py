@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -422,6 +423,25 @@ def test_a_user_in_the_address_of_a_file_is_never_shown(bench: Bench) -> None:
     assert without_users(f"fatal: 'https://ann:{SECRET}@h/a/b@v1'") == "fatal: 'https://h/a/b@v1'"
 
 
+def test_a_git_that_speaks_another_language_is_understood(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of plain files knows no shallow fetch: git says so, in the language of whoever types."""
+    bench.hub.git = tmp_path / "git"
+    git_server(bench.hub, tmp_path)
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text(
+        f'#!/bin/bash\n[ "$LC_ALL" = C ] && exec {shutil.which("git")} "$@"\n'
+        f'exec {shutil.which("git")} "$@" 2> >(sed s/shallow/flache/ >&2)\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    bench.fetch(repo=None, model="some-model", source="git-lfs", from_=f"{bench.hub.endpoint}/git/some-model.git")
+    files_are_right(bench)
+
+
 def test_a_git_server_that_says_nothing_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git, "_SILENT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(HostError, match=r"too slow|timed out"):
@@ -500,6 +520,40 @@ def test_what_fetch_hashed_neither_verify_nor_bake_reads_again(bench: Bench) -> 
         assert digests.file(shard.stat()) == hashlib.sha256(shard.read_bytes()).hexdigest()
     flip(shard)
     assert [p.kind for p in check(bench).problems] == ["sha256"]
+
+
+@pytest.mark.parametrize("source", ["hf", "dir"])
+def test_what_lay_in_the_store_is_not_taken_for_hashed(bench: Bench, tmp_path: Path, source: str) -> None:
+    """A content is found by its size; that its bytes are right nobody has read."""
+    write(tmp_path / "given", bench.hub.files)
+    settled(tmp_path / "given")
+    flags: dict[str, Any] = {"source": source} | ({"from_": str(tmp_path / "given")} if source == "dir" else {})
+    digests = Digests(bench.folder / "digests.sqlite")
+    bench.fetch(digests=digests, **flags)
+    assert check(bench).read_bytes == 0, "what came was hashed"
+    name = NEEDED[6]
+    flip(bench.store / ".blobs" / "sha256" / sha256(bench.hub.files[name]))
+    shutil.rmtree(bench.model())
+    bench.fetch(digests=digests, **flags)
+    found = check(bench)
+    assert [(p.path, p.kind) for p in found.problems] == [(name, "sha256")]
+
+
+def test_a_file_that_changes_between_its_hash_and_its_place_is_refused(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "given", bench.hub.files)
+    place = store._place
+
+    def late(source: Path, target: Path) -> str:
+        if source.name == NEEDED[6]:
+            flip(source)
+        return place(source, target)
+
+    monkeypatch.setattr(store, "_place", late)
+    with pytest.raises(HostError, match=rf"{NEEDED[6]}: changed while it was read"):
+        bench.fetch(repo=None, model="some-model", from_=str(tmp_path / "given"))
+    assert not (bench.store / ".blobs" / "sha256" / sha256(bench.hub.files[NEEDED[6]])).exists()
 
 
 def test_verify_finds_a_flipped_bit_moves_it_away_and_fetch_brings_that_file_alone(bench: Bench) -> None:
@@ -583,6 +637,36 @@ def test_a_folder_between_two_renames_is_put_back(bench: Bench) -> None:
     bench.model().rename(bench.store / ".old-some-model-77")
     Store(bench.store).sweep()
     assert (bench.model() / LOCK_NAME).is_file()
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_folder_of_somebody_elses_outlives_a_kill_between_renames(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """Killed when the old folder was moved aside, or when the new one had its place: no byte of the old one goes."""
+    bench.fetch()
+    folder, here = bench.model(), os.getpid()
+    (folder / LOCK_NAME).unlink()
+    (folder / "notes.gguf").write_text("mine")
+    rename, done = Path.rename, iter(range(9))
+
+    def killed(path: Path, target: Path) -> Path:
+        if os.getpid() != here and next(done) == renames:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    aside = bench.store / ".new-some-model-77"
+    aside.mkdir()
+    (aside / "config.json").write_text("{}")
+    if (child := os.fork()) == 0:
+        store._swap(aside, folder, keep=True)
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    Store(bench.store).sweep()
+    kept = folder if renames == 1 else folder.with_name("some-model.before-fetch")
+    assert (kept / "notes.gguf").read_text() == "mine"
+    assert {p.name for p in bench.store.iterdir()} == {".blobs", folder.name, kept.name}
 
 
 def test_another_lock_moves_nothing_away(bench: Bench) -> None:

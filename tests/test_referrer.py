@@ -84,6 +84,10 @@ def test_a_layout_lists_it_beside_the_image_and_a_new_bake_keeps_it(tmp_path: Pa
     assert b"127.0.0.1" not in document, "and so is how it was reached"
     layout(folder)
     assert (folder / "blobs/sha256" / made["digest"].removeprefix("sha256:")).is_file()
+    layout(folder, "fedcba9876543210")
+    entries = json.loads((folder / "index.json").read_bytes())["manifests"]
+    assert [e.get("artifactType") for e in entries] == [None], "what another image passed says nothing of this one"
+    assert not (folder / "blobs/sha256" / made["digest"].removeprefix("sha256:")).exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from docker.models.images import Image
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.disk import MARKER
 from weighbridge.effects.docker import WARM, Host
+from weighbridge.effects.oci.bake import cache_of
+from weighbridge.effects.oci.daemon import IMPORTED, mark_of, no_bake
 from weighbridge.errors import HostError
 from weighbridge.runspec import LABEL
 
@@ -17,12 +19,19 @@ _CACHED = ("wheels", "train", "oci")
 
 
 def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[str]:
-    """What was removed, or would be. Images and volumes that an appliance uses are kept."""
+    """What was removed, or would be. Images and volumes that an appliance uses are kept, and so is what a bake that is
+    at work stands on, or one that works from another cache."""
+    shared = cache_of(folders.cache)
+    with no_bake(shared) as alone:
+        return _clean(host, folders, shared, cache=cache, alone=alone, dry_run=dry_run)
+
+
+def _clean(host: Host, folders: Folders, shared: Path, *, cache: bool, alone: bool, dry_run: bool) -> list[str]:
     used = [c.image for c in host.appliances() if c.image]
-    images = [i for i in host.images() if not any(_needed(i, u) for u in used)]
+    images = [i for i in host.images() if _is_ours(i, shared, alone=alone) and not any(_needed(i, u) for u in used)]
     bases = host.bases() if cache else []
     volumes = host.idle_volumes() if cache else []
-    places = our_folders(folders, cache=cache)
+    places = [p for p in our_folders(folders, cache=cache) if alone or p != shared]
     gone = [*(t for i in images for t in i.tags), *map(str, places), *(t for i in bases for t in i.tags)]
     gone += [str(v.name) for v in volumes]
     if not dry_run:
@@ -33,6 +42,12 @@ def clean(host: Host, folders: Folders, *, cache: bool, dry_run: bool) -> list[s
         for place in places:
             _remove_folder(place)
     return gone
+
+
+def _is_ours(image: Image, shared: Path, *, alone: bool) -> bool:
+    """Weights that wait for their image are their bake's; the mark `1` is of bakes that did not say whose they were."""
+    mark = image.labels.get(IMPORTED)
+    return mark is None or (alone and mark in ("1", mark_of(shared)))
 
 
 def _needed(image: Image, used: Image) -> bool:

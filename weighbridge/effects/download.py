@@ -14,7 +14,7 @@ from pathlib import Path
 
 import urllib3
 
-from weighbridge.effects.hashing import sha256_of
+from weighbridge.effects.hashing import Stat, is_settled, sha256_of, stat_of
 from weighbridge.effects.hubs import Hub, Place
 from weighbridge.effects.store import Store
 from weighbridge.effects.web import BLOCK, Again, Web, blocks
@@ -44,7 +44,8 @@ class Meter:
 
 @dataclass
 class Job:
-    """One fetch's shared things. `results` maps a file's path to its sha256."""
+    """One fetch's shared things. `results` maps a file's path to its sha256; `hashed` the sha256 of what this fetch
+    itself read to the stat of the content then: what lay in the store already is not among them."""
 
     web: Web
     hub: Hub
@@ -53,6 +54,7 @@ class Job:
     meter: Meter = field(default_factory=Meter)
     stop: threading.Event = field(default_factory=threading.Event)
     results: dict[str, str] = field(default_factory=dict)
+    hashed: dict[str, Stat] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
 
 
@@ -246,16 +248,19 @@ def _check(job: Job, part: Part) -> str:
         kind = "sha256" if file.sha256 else "git object"
         message = f"{file.path} from {job.hub.where}: expected {kind} {expected}, found {found} ({part.have} bytes)"
         raise HostError(message, f"choose another source: --source or --endpoint; the file is kept as {moved}")
+    came = stat_of(part.path)
     job.store.keep(part.path, sha256)
+    job.hashed[sha256] = came
     return sha256
 
 
 def _take(job: Job, file: RemoteFile, path: Path) -> str:
     """A file of this machine: hashed where it lies, then linked or copied."""
     try:
-        size = path.stat().st_size
+        seen, before = time.time_ns(), stat_of(path)
     except OSError as e:
         raise HostError(f"{path}: {e.strerror}", "choose another folder: --from FOLDER") from None
+    size = before[2]
     if size != file.size_bytes:
         raise HostError(f"{path}: {size} bytes, expected {file.size_bytes}", "choose another folder: --from FOLDER")
     found = sha256_of(path, job.meter.add)
@@ -263,5 +268,7 @@ def _take(job: Job, file: RemoteFile, path: Path) -> str:
         message = f"{path}: expected sha256 {file.sha256}, found {found}"
         raise HostError(message, "choose another folder: --from FOLDER, or another lock: --lock FILE")
     if not job.store.has(found, size):
-        job.store.take(path, found, size)
+        job.store.take(path, found, before)
+        if is_settled(before[3], seen):  # else a change while it was read might not have shown
+            job.hashed[found] = stat_of(job.store.blob(found))
     return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from weighbridge.effects.disk import write_file
 from weighbridge.effects.download import Job, Meter, bring_all
-from weighbridge.effects.hashing import Digests, is_settled, stat_of
+from weighbridge.effects.hashing import Digests, Stat, is_settled, same_content, stat_of
 from weighbridge.effects.hubs import FolderHub
 from weighbridge.effects.weights import check_weights
 from weighbridge.effects.wish import Wish
@@ -40,24 +40,27 @@ def fetch(wish: Wish, say: Say, *, dry_run: bool = False, digests: Digests | Non
     _check_disk(wish, needed)
     with wish.store.locked(say):
         wish.store.sweep()
-        lock, meter = _bring(wish, listing, needed, say)
+        lock, job = _bring(wish, listing, needed, say)
         _finish(wish, lock)
-        _remember(wish, lock, digests)
+        _remember(wish, lock, job.hashed, digests)
     seconds = time.monotonic() - begun
-    return _report(wish, lock, listing, needed=needed, network=meter.came, seconds=seconds)
+    return _report(wish, lock, listing, needed=needed, network=job.meter.came, seconds=seconds)
 
 
-def _remember(wish: Wish, lock: Lock, digests: Digests | None) -> None:
-    """What came was hashed on its way; a clock's tick later every change of it would show."""
-    if digests is None:
+def _remember(wish: Wish, lock: Lock, hashed: Mapping[str, Stat], digests: Digests | None) -> None:
+    """What came was hashed on its way; a clock's tick later every change of it would show.
+
+    What lay in the store already was compared by size alone: it is left for verify and bake to read.
+    """
+    paths = {wish.store.root / wish.name / f.path: f.sha256 for f in lock.files if f.sha256 in hashed}
+    stats = {path: stat for path, sha256 in paths.items() if same_content(stat := stat_of(path), hashed[sha256])}
+    if digests is None or not stats:
         return
-    paths = {wish.store.root / wish.name / f.path: f.sha256 for f in lock.files}
-    changed, until = max(max(stat_of(p)[3:]) for p in paths), time.monotonic() + _SETTLES_SECONDS
+    changed, until = max(max(s[3:]) for s in stats.values()), time.monotonic() + _SETTLES_SECONDS
     while not is_settled(changed, time.time_ns()) and time.monotonic() < until:
         time.sleep(0.01)
-    for path, sha256 in paths.items():
-        stat = stat_of(path)
-        digests.remember(path, sha256, stat, time.time_ns())
+    for path, stat in stats.items():
+        digests.remember(path, paths[path], stat, time.time_ns())
 
 
 def _listed(lock: Lock) -> Listing:
@@ -104,7 +107,7 @@ def _full(wish: Wish, needed: int, free: int) -> HostError:
     return HostError(message, "free some, or name another disk: WEIGHBRIDGE_STORE=FOLDER invoke fetch")
 
 
-def _bring(wish: Wish, listing: Listing, needed: int, say: Say) -> tuple[Lock, Meter]:
+def _bring(wish: Wish, listing: Listing, needed: int, say: Say) -> tuple[Lock, Job]:
     """All files into the store; the lock they make, which is the given one where there is one."""
     revision = wish.revision if wish.lock else listing.revision
     job = Job(web=wish.web, hub=wish.hub, store=wish.store, revision=revision)
@@ -121,7 +124,7 @@ def _bring(wish: Wish, listing: Listing, needed: int, say: Say) -> tuple[Lock, M
         name = e.filename or wish.store.root
         raise HostError(f"{name}: {e.strerror or e}", "WEIGHBRIDGE_STORE=FOLDER names another place") from None
     if wish.lock:
-        return wish.lock, job.meter
+        return wish.lock, job
     files = tuple(
         LockedFile(path=f.path, size_bytes=f.size_bytes, sha256=job.results[f.path])
         for f in sorted(listing.files, key=lambda f: f.path)
@@ -130,7 +133,7 @@ def _bring(wish: Wish, listing: Listing, needed: int, say: Say) -> tuple[Lock, M
         model=wish.model, source=wish.source_id, repository=listing.repository, revision=listing.revision,
         licence=listing.licence or _licence(wish, files), files=files,
     )  # fmt: skip
-    return lock, job.meter
+    return lock, job
 
 
 def _licence(wish: Wish, files: tuple[LockedFile, ...]) -> str | None:

@@ -85,13 +85,16 @@ class GitTree:
             raise HostError("git is not installed", "apt-get install git") from None
 
     def _environment(self) -> dict[str, str]:
-        """No question at a terminal; no redirect to another host once a secret is sent; no wait for a silent server."""
+        """No question at a terminal; no redirect to another host once a secret is sent; no wait for a silent server.
+
+        What git says is read here, so it is said in no language but its own.
+        """
         settings = {"http.followRedirects": "false" if self.secret else "initial", "core.hooksPath": "/dev/null"}
         if self.secret:
             settings[f"http.{self.address}.extraHeader"] = f"Authorization: {self.secret}"
         numbered = {f"GIT_CONFIG_KEY_{n}": k for n, k in enumerate(settings)}
         numbered |= {f"GIT_CONFIG_VALUE_{n}": v for n, v in enumerate(settings.values())}
-        numbered |= {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_TERMINAL_PROMPT": "0"}
+        numbered |= {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         patience = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": str(_SILENT_SECONDS)}
         return {**patience, **os.environ, **numbered}
 

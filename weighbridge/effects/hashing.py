@@ -145,6 +145,11 @@ def stat_of(path: Path) -> Stat:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def same_content(one: Stat, other: Stat) -> bool:
+    """Whether nothing was written between two looks at a file. A name more or fewer changes its ctime alone."""
+    return one[:4] == other[:4]
+
+
 def hash_all(paths: Iterable[Path], digests: Digests, progress: Progress = lambda _: None) -> dict[Path, str]:
     """The sha256 of every file, large ones first, several at a time. Raises OSError."""
     ordered = sorted(set(paths), key=lambda p: -p.stat().st_size)

@@ -31,15 +31,23 @@ def lock_of(
 ) -> Lock | None:
     """The lock that a folder's files must agree with; None when nobody has one. Raises BadFile.
 
-    Where the folder's own lock is of other files than the one that is kept to, that is said.
+    Where the folder's own lock is broken, or of other files than the one that is kept to, that is said.
     """
     known = Path(named) if named else catalog.model_lock(model)
     if known is None:
         return own_lock(folder)
-    kept, own = read_lock_file(known), own_lock(folder)
+    kept, own = read_lock_file(known), _own_if_sound(folder, known, say)
     if own and own.digest != kept.digest:
         say(f"warning: {folder}: its own lock is of other files{_differs(own, kept)}; {known} is kept to")
     return kept
+
+
+def _own_if_sound(folder: Path, known: Path, say: Callable[[str], None]) -> Lock | None:
+    try:
+        return own_lock(folder)
+    except BadFile as e:
+        say(f"warning: {e.message}; {known} is kept to")
+        return None
 
 
 def _differs(own: Lock, kept: Lock) -> str:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from weighbridge.effects.clone import clone_range, shares_blocks
 from weighbridge.effects.disk import write_file
+from weighbridge.effects.hashing import Stat, same_content, stat_of
 from weighbridge.effects.locks import BROKEN_LOCK
 from weighbridge.errors import BadFile, BadValue, HostError
 from weighbridge.lock import LOCK_NAME, Lock, LockedFile, lock_json, read_lock
 
 SYSTEM = Path("/var/lib/weighbridge/models")
 _LINKED_BYTES = 64 << 20
+_KEPT = ".kept-"  # a folder that no fetch wrote, between two renames: never swept away
 
 
 def places(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -98,16 +100,16 @@ class Store:
         part.replace(target)
         return target
 
-    def take(self, source: Path, sha256: str, size_bytes: int) -> str:
+    def take(self, source: Path, sha256: str, before: Stat) -> str:
         """A file of this machine becomes a content: a reflink where the disk can, else a link, else a copy.
 
-        Returns how: reflink, link or copy.
+        `before` is what it was before it was hashed. Returns how: reflink, link or copy. Raises HostError.
         """
         aside = self.part(f"take-{os.getpid()}-{sha256}")
         aside.unlink(missing_ok=True)
         try:
             how = _place(source, aside)
-            if aside.stat().st_size != size_bytes:
+            if not same_content(stat_of(source), before) or aside.stat().st_size != before[2]:
                 raise HostError(f"{source}: changed while it was read", "let it rest, then fetch again")
             if how == "link":
                 aside.replace(self.blob(sha256))
@@ -196,6 +198,9 @@ class Store:
 
     def sweep(self) -> None:
         """What a killed fetch left of its last step. Parts of files stay: they are resumed."""
+        for kept in self.root.glob(f"{_KEPT}*"):  # somebody's own: back where it was, else beside what was fetched
+            folder = self.root / kept.name.removeprefix(_KEPT).rpartition("-")[0]
+            kept.rename(_beside(folder) if folder.exists() else folder)
         for old in self.root.glob(".old-*"):
             folder = self.root / old.name.removeprefix(".old-").rpartition("-")[0]
             if not folder.exists():  # killed between two renames
@@ -276,7 +281,8 @@ def _settle(folder: Path) -> None:
 
 def _swap(aside: Path, folder: Path, *, keep: bool) -> None:
     """The new folder in the place of the old one. With `keep` the old one, which no fetch wrote, stays beside it."""
-    old = aside.with_name(f".old-{folder.name}-{os.getpid()}")
+    keep = keep and folder.is_dir() and any(folder.iterdir())
+    old = aside.with_name(f"{_KEPT if keep else '.old-'}{folder.name}-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
     try:
@@ -285,10 +291,16 @@ def _swap(aside: Path, folder: Path, *, keep: bool) -> None:
         if old.exists():
             old.rename(folder)
         raise
-    if keep and old.exists() and any(old.iterdir()):
-        names = (f"{folder.name}.before-fetch{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
-        old.rename(next(p for p in map(folder.with_name, names) if not p.exists()))
-    shutil.rmtree(old, ignore_errors=True)
+    if keep:
+        old.rename(_beside(folder))
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    """The name under which a folder that no fetch wrote stays beside the one that was fetched."""
+    names = (f"{folder.name}.before-fetch{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
+    return next(p for p in map(folder.with_name, names) if not p.exists())
 
 
 def _has_size(folder: Path, file: LockedFile) -> bool:

@@ -56,8 +56,8 @@ def read_wish(
     source_id = _source_id(flags, catalog, model)
     source = catalog.sources[source_id]
     store = Store(store_folder(environment))
-    lock, new_lock = _lock(flags, catalog, name, store, source_id)
-    revision = _revision(flags, source, lock, source_id)
+    lock, new_lock = _lock(flags, catalog, name, store)
+    revision = _revision(flags, lock, source_id)
     address = _address(flags, environment, source)
     web = _web(flags, environment, source, address, patience or Patience())
     web.say = say
@@ -108,9 +108,7 @@ def _source_id(flags: Mapping[str, Any], catalog: Catalog, model: Model | None) 
     return named[0]
 
 
-def _lock(
-    flags: Mapping[str, Any], catalog: Catalog, model: str, store: Store, source_id: str
-) -> tuple[Lock | None, Path | None]:
+def _lock(flags: Mapping[str, Any], catalog: Catalog, model: str, store: Store) -> tuple[Lock | None, Path | None]:
     """The lock to keep to, and where to write one that is not there yet."""
     named = Path(flags["lock"]) if flags.get("lock") else catalog.model_lock(model)
     if named and named.is_file():
@@ -122,7 +120,7 @@ def _lock(
     return (mine if same else None), named
 
 
-def _revision(flags: Mapping[str, Any], source: Source, lock: Lock | None, source_id: str) -> str | None:
+def _revision(flags: Mapping[str, Any], lock: Lock | None, source_id: str) -> str | None:
     """--revision, which a lock of the same source must agree with; else that lock's own; else the source's usual."""
     asked = check_revision(flags["revision"]) if flags.get("revision") else None
     pinned = lock.revision if lock and lock.source == source_id else None

@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,14 @@ from weighbridge.runspec import LABEL
 IMPORTED = f"{LABEL}.imported"  # on weights that wait, without a name, for the image that holds them
 _CONTAINERD = "io.containerd.snapshotter.v1"
 _BLOB = "blobs/sha256/"
+_LOCK = "docker.lock"  # in the shared folder; every bake at work holds it
 
 
 class DockerSink:
     """Gives the engine an image called `tag`. `shared` is a folder of all bakes of this user.
 
     Weights that were imported when a bake was killed serve the next bake of them; any bake that is alone sweeps them.
+    Bakes that share another folder are not seen from here: what they imported bears their mark and is left to them.
     """
 
     kind = "docker"
@@ -51,10 +54,11 @@ class DockerSink:
         self.imports = _CONTAINERD not in json.dumps(self.info.get("DriverStatus"))
         self.stop = threading.Event()
         shared.mkdir(parents=True, exist_ok=True)
-        self._others = (shared / "docker.lock").open("a")
+        self._own = f"{IMPORTED}={mark_of(shared)}"
+        self._others = (shared / _LOCK).open("a")
         fcntl.flock(self._others, fcntl.LOCK_SH)
         with engine_trouble("the Docker engine does not list its images"):
-            self._left = self._marked(IMPORTED)
+            self._left = self._marked(self._own)
             self._chains = set(self._known_chains())
         self._imported: list[str] = []
 
@@ -94,7 +98,7 @@ class DockerSink:
             pour.drain()
             return
         with engine_trouble("the Docker engine did not take the weights"), closing(_pieces(pour)) as data:
-            answer: Any = self.api.import_image_from_data(data=data, changes=[f"LABEL {IMPORTED}=1"])
+            answer: Any = self.api.import_image_from_data(data=data, changes=[f"LABEL {self._own}"])
         self._imported.append(_last_status(answer))
         assert pour.sealed
         self.written += pour.size_bytes
@@ -121,7 +125,7 @@ class DockerSink:
             return
         with suppress(BlockingIOError):
             fcntl.flock(self._others, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            names = self._marked(IMPORTED, dangling=True)
+            names = self._marked(self._own, dangling=True)
         for name in names:
             with suppress(docker.errors.APIError):  # somebody runs it
                 self.api.remove_image(name)
@@ -135,6 +139,28 @@ class DockerSink:
     def close(self) -> None:
         self.stop.set()
         self._others.close()
+
+
+def mark_of(shared: Path) -> str:
+    """What tells the bakes that share this folder from others of the same engine: machine, user and place."""
+    return hashlib.sha256(f"{os.uname().nodename}\n{os.getuid()}\n{shared.resolve()}".encode()).hexdigest()[:16]
+
+
+@contextmanager
+def no_bake(shared: Path) -> Iterator[bool]:
+    """Whether no bake that shares this folder is at work; if so, none begins meanwhile."""
+    try:
+        lock = (shared / _LOCK).open("a" if os.access(shared / _LOCK, os.W_OK) else "r")
+    except FileNotFoundError:
+        yield True
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _pieces(pour: Pour) -> Generator[bytes, None, None]:

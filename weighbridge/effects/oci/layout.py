@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ class LayoutSink:
             self._write(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             _sync_folder(self.blobs)
             others = [e for e in self.entries() if named(e) != self.reference]
-            entries = [*others, index_entry(image, self.reference)]
+            entries = self._true_still([*others, index_entry(image, self.reference)])
             self._write(self.folder / "index.json", index_json(entries))
             _sync_folder(self.folder)
             self._sweep(entries)
@@ -168,6 +168,16 @@ class LayoutSink:
             return list(json.loads(path.read_bytes())["manifests"]) if path.exists() else []
         except (ValueError, LookupError, TypeError):
             raise BadFile(f"{path}: no index of a layout", f"rm -r {self.folder}") from None
+
+    def _true_still(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Without what was said about an image that is gone: a check that another image passed proves nothing."""
+        there = {e["digest"] for e in entries}
+        return [e for e in entries if e.get("artifactType") is None or self._subject(e) in there]
+
+    def _subject(self, entry: Mapping[str, Any]) -> str | None:
+        """The digest of what an artifact is about."""
+        manifest = json.loads((self.blobs / str(entry["digest"]).removeprefix("sha256:")).read_bytes())
+        return (manifest.get("subject") or {}).get("digest")
 
     def _sweep(self, entries: Sequence[dict[str, Any]]) -> None:
         """Blobs that no image of the index has any more."""
