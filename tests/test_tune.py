@@ -178,7 +178,7 @@ def test_better_is_what_the_intervals_allow_to_say(rates: tuple[float, ...], kin
         ((0.0, 0.0, 0.0), (5.0, 5.1, 5.2), "better", "few: some, where there was none"),
         ((5.0, 5.1, 5.2), (0.0, 0.0, 0.0), "worse", "few: none, where there was some"),
         ((0.0, 0.0, 0.0), (1.0, 3.0, 12.0), "better", "few: some, where there was none"),
-        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "not told apart", "1.00 times"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "not told apart", "1.00 times as good (1.00 to 1.00)"),
         ((0.0, 0.0, 0.0), (0.0, 5.0, 5.0), "not told apart", "some"),
         ((0.0,), (5.0, 5.1), "not told apart", "some"),
         ((0.0, 0.1, 0.2), (5.0, 5.1, 5.2), "better", "51.00 times"),
@@ -371,6 +371,7 @@ def test_dry_run_lists_candidates_and_time_and_touches_nothing(inv: Any, tmp_pat
         (("--goal", "latency", "--budget", "-3"), "--budget '-3' is not a number above 0", "--budget 10"),
         (("--goal", "latency", "--engine", "sglang", "--profile", "t4-16g-x1"), "has no knobs here", "tune.yaml"),
         (("--goal", "latency", "--output", "."), "--output .: is a folder", "name a file in it"),
+        (("--goal", "latency", "--output", "new/"), "--output new/: is a folder", "name a file in it"),
     ],
 )
 def test_what_cannot_be_sought_is_told(words: tuple[str, ...], said: str, hint: str, inv: Any) -> None:

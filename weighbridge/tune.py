@@ -313,9 +313,9 @@ def _with_zeros(old: Sequence[float], new: Sequence[float]) -> tuple[float, floa
     interval of the difference says."""
     base, mean = fmean(old), fmean(new)
     times = mean / base if base else math.inf if mean else 1.0
-    if min(len(old), len(new)) < 2 or not (base or mean):
+    if min(len(old), len(new)) < 2:
         return times, None, None
-    if (not base and min(new) > 0) or (not mean and min(old) > 0):
+    if not (base or mean) or (not base and min(new) > 0) or (not mean and min(old) > 0):
         return times, times, times
     parts = [variance(side) / len(side) for side in (old, new)]
     degrees = sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (old, new), strict=True))

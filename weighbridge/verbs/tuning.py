@@ -104,7 +104,7 @@ def prepared(it: Any, command: str) -> Ready:
     config = str(Path(it.config).absolute()) if it.config else None
     budget = 60 * read_positive("--budget", flags["budget"]) if flags["budget"] else None
     file = path_of(flags["output"], slug(plan.profile), slug(plan.model), aim.goal)
-    file_to_write("--output", str(file))
+    file_to_write("--output", flags["output"] or str(file))
     return Ready(search, goals, records, file, command, config, budget, bool(flags["again"]))
 
 
