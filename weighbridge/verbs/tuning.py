@@ -15,18 +15,7 @@ from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml
 from weighbridge.plan import slug
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name
-from weighbridge.tune import (
-    Candidate,
-    Goal,
-    GoalFile,
-    KnobFile,
-    Search,
-    Trial,
-    aim_of,
-    judge,
-    read_goals,
-    read_knobs,
-)
+from weighbridge.tune import Candidate, Goal, GoalFile, KnobFile, Search, Trial, aim_of, judge, read_goals, read_knobs
 from weighbridge.tunetext import Listing, Planned, Tuning, minutes
 from weighbridge.types import Order, Plan, Reach
 from weighbridge.verbs.measure import asked_points, metric_file, scenario_file
