@@ -54,6 +54,14 @@ def report(rates: tuple[float, ...], *, failed: int = 0, scenario: str = "few") 
     )  # fmt: skip
 
 
+def good(rates: tuple[float, ...]) -> BenchReport:
+    """A report whose goodput is `rates`, and all else the same."""
+    found = report(tuple(100.0 for _ in rates))
+    repeats = zip(found.measured[0].repeats, rates, strict=True)
+    kept = tuple(msgspec.structs.replace(f, goodput_per_second=rate) for f, rate in repeats)
+    return msgspec.structs.replace(found, measured=(msgspec.structs.replace(found.measured[0], repeats=kept),))
+
+
 def trial(*rates: float, **more: Any) -> Trial:
     return Trial(fingerprint="f", engine_args=(), reports=(report(rates, **more),), wall_seconds=60.0)
 
@@ -164,6 +172,27 @@ def test_better_is_what_the_intervals_allow_to_say(rates: tuple[float, ...], kin
     assert judge(SHORTER, [report(RATES)], trial(*rates)).kind == kind, "twice the tokens, half the time"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "words"),
+    [
+        ((0.0, 0.0, 0.0), (5.0, 5.1, 5.2), "better", "few: some, where there was none"),
+        ((5.0, 5.1, 5.2), (0.0, 0.0, 0.0), "worse", "few: none, where there was some"),
+        ((0.0, 0.0, 0.0), (1.0, 3.0, 12.0), "better", "few: some, where there was none"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "not told apart", "1.00 times as good (1.00 to 1.00)"),
+        ((0.0, 0.0, 0.0), (0.0, 5.0, 5.0), "not told apart", "some"),
+        ((0.0,), (5.0, 5.1), "not told apart", "some"),
+        ((0.0, 0.1, 0.2), (5.0, 5.1, 5.2), "better", "51.00 times"),
+        ((5.0, 5.1, 5.2), (0.0, 0.1, 0.2), "worse", "0.02 times"),
+        ((0.0, 5.0, 5.1), (5.0, 5.1, 5.2), "not told apart", "1.51 times"),
+    ],
+)
+def test_no_goodput_is_told_from_some(old: tuple[float, ...], new: tuple[float, ...], kind: str, words: str) -> None:
+    """A 0 has no logarithm: nobody in time against everybody in time is the plainest difference there is."""
+    aim = AIM._replace(metric="goodput_per_second")
+    said = judge(aim, [good(old)], Trial(fingerprint="f", engine_args=(), reports=(good(new),)))
+    assert (said.kind, words in said.words) == (kind, True), said.words
+
+
 def test_a_gain_at_one_point_is_none_beside_a_loss_at_another() -> None:
     both = [report(RATES), report(RATES, scenario="rag")]
     faster, slower = report((200.0, 201.0, 199.0)), report((50.0, 50.5, 49.5), scenario="rag")
@@ -241,16 +270,16 @@ def test_a_fingerprint_is_of_the_engine_and_the_questions_alone(catalog: Catalog
 # --- the order file --------------------------------------------------------------------------------------
 
 
-def evidence(tuned: Order) -> TuneEvidence:
+def evidence(tuned: Order, engine: str) -> TuneEvidence:
     return TuneEvidence(
-        command="invoke tune --goal throughput", date="2026-11-21", goal="throughput", metric="m", engine="e 1",
+        command="invoke tune --goal throughput", date="2026-11-21", goal="throughput", metric="m", engine=engine,
         scenarios=("few",), complete=True, confirmed=True, gain="1.2 times", tuned=tuned, tried=(),
     )  # fmt: skip
 
 
 def test_an_order_file_is_read_as_it_was_written(tmp_path: Path, catalog: Catalog, inv: Any) -> None:
     order = Order(batched_tokens=4096, scheduling="sync", eager=False)
-    (tmp_path / "found.yaml").write_text(order_yaml(OrderFile(order=order, evidence=evidence(Order()))))
+    (tmp_path / "found.yaml").write_text(order_yaml(OrderFile(order=order, evidence=evidence(Order(), "e 1"))))
     assert msgspec.convert(yaml.safe_load((tmp_path / "found.yaml").read_text()), OrderFile).order == order
     said = inv("plan", "--order", "found.yaml", "--json")
     assert said.data == json.loads(msgspec.json.encode(make_plan(order, catalog)))
@@ -259,13 +288,27 @@ def test_an_order_file_is_read_as_it_was_written(tmp_path: Path, catalog: Catalo
     assert said.data == json.loads(msgspec.json.encode(wins)), "what is typed wins"
 
 
-def test_an_order_file_of_another_machine_is_a_guess(inv: Any, tmp_path: Path) -> None:
-    file = OrderFile(order=Order(sequences=8), evidence=evidence(Order()))
+def test_an_order_file_of_another_machine_is_a_guess(inv: Any, tmp_path: Path, catalog: Catalog) -> None:
+    plan = make_plan(Order(), catalog)
+    engine = f"{plan.engine} {plan.engine_version}"
+    file = OrderFile(order=Order(sequences=8), evidence=evidence(Order(), engine))
     (tmp_path / "found.yaml").write_text(order_yaml(file))
-    assert strayed(file, Order(sequences=8)) is None
+    assert strayed(file, Order(sequences=8), engine) is None
+    assert inv("plan", "--order", "found.yaml").err == ""
     said = inv("plan", "--order", "found.yaml", "--profile", "t4-16g-x1")
     assert said.code == 0
-    assert "warning: the order file was measured with profile cpu: here it is a guess" in said.err
+    assert "warning: the order file was measured with profile cpu" in said.err
+    assert ": here it is a guess" in said.err
+
+
+def test_an_order_file_of_an_older_engine_is_a_guess(inv: Any, tmp_path: Path) -> None:
+    """Neither order names a version: what was measured and what would run say it."""
+    file = OrderFile(order=Order(sequences=8), evidence=evidence(Order(), "vllm 0.1.0"))
+    (tmp_path / "found.yaml").write_text(order_yaml(file))
+    said = inv("plan", "--order", "found.yaml")
+    assert (said.code, said.err.strip()) == (
+        0, "warning: the order file was measured with engine vllm 0.1.0: here it is a guess",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -327,6 +370,8 @@ def test_dry_run_lists_candidates_and_time_and_touches_nothing(inv: Any, tmp_pat
         (("--goal", "latency", "--slo", "none.yaml"), "none.yaml: no such file", "docs/benchmark.md"),
         (("--goal", "latency", "--budget", "-3"), "--budget '-3' is not a number above 0", "--budget 10"),
         (("--goal", "latency", "--engine", "sglang", "--profile", "t4-16g-x1"), "has no knobs here", "tune.yaml"),
+        (("--goal", "latency", "--output", "."), "--output .: is a folder", "name a file in it"),
+        (("--goal", "latency", "--output", "new/"), "--output new/: is a folder", "name a file in it"),
     ],
 )
 def test_what_cannot_be_sought_is_told(words: tuple[str, ...], said: str, hint: str, inv: Any) -> None:
@@ -415,6 +460,47 @@ def test_a_gain_that_is_not_seen_again_is_none(attempt: Any, catalog: Catalog, t
     assert (found.order, found.evidence.confirmed) == (Order(sequences=8), True)
     assert yaml.safe_load((tmp_path / "found.yaml").read_text())["order"]["sequences"] == 8
     assert "confirmed at a second start" in tuning_text(found)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), HostError("the engine is gone", "docker info")])
+def test_what_ends_the_confirming_leaves_the_search_open(
+    end: BaseException, attempt: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, said = Given(base=[RATES], best=[FASTER]), list[str]()
+    first = lab.trial
+
+    def ends(candidate: Candidate, before: Trial | None = None) -> Trial:
+        if before is not None:
+            raise end
+        return first(candidate)
+
+    monkeypatch.setattr(lab, "trial", ends)
+    drive = driven(lab, attempt, catalog, tmp_path)
+    monkeypatch.setattr(drive, "say", said.append)
+    with pytest.raises(type(end)):
+        drive.ended()
+    found = yaml.safe_load((tmp_path / "found.yaml").read_text())
+    assert (found["order"]["sequences"], found["evidence"]["complete"]) == (8, False)
+    assert "confirmed" not in found["evidence"]
+    assert said[-1] == f"the best so far is in {tmp_path / 'found.yaml'}"
+
+
+def test_a_search_gone_on_with_says_the_same(attempt: Any, catalog: Catalog, tmp_path: Path) -> None:
+    """A second start that differs widens the interval of both: it may not decide what is judged again later."""
+    lab = Given(base=[RATES, (196.0, 197.0, 198.0)], best=[FASTER, (398.0, 400.0, 402.0)])
+    before = driven(lab, attempt, catalog, tmp_path)
+    before.all()
+    again = driven(lab, attempt, catalog, tmp_path)
+    for label in ("as asked", "sequences 8"):
+        again.ready.records.keep(_plan_of(before, label), before.search.trials[label])
+    again.all()
+    assert lab.started == 4, "nothing is measured again"
+    assert again.search.tried == before.search.tried
+    assert (again.written(), again.confirmed) == (before.written(), True)
+
+
+def _plan_of(drive: _Drive, label: str) -> Plan:
+    return next(c.plan for c in (drive.search.base, drive.search.best) if c.label == label)
 
 
 def test_a_budget_ends_the_search_and_keeps_the_best_so_far(

@@ -84,14 +84,14 @@ def _said(value: Any) -> Any:
     return [_said(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def strayed(file: OrderFile | None, order: Order) -> str | None:
-    """What to say of an order whose evidence is of another machine, model or engine."""
+def strayed(file: OrderFile | None, order: Order, engine: str) -> str | None:
+    """What to say of an order whose evidence is of another machine, model or engine; `engine`: the one here."""
     if file is None or file.evidence is None:
         return None
     tuned = file.evidence.tuned
-    names = ("profile", "model", "engine", "engine_version")
-    other = [n for n in names if getattr(order, n) != getattr(tuned, n)]
-    if not other:
-        return None
-    pairs = ", ".join(f"{n} {getattr(tuned, n) or 'by default'}" for n in other)
-    return f"the order file was measured with {pairs}: here it is a guess"
+    rows = (
+        ("profile", tuned.profile, order.profile), ("model", tuned.model, order.model),
+        ("engine", file.evidence.engine, engine),
+    )  # fmt: skip
+    other = ", ".join(f"{name} {then}" for name, then, now in rows if then != now)
+    return f"the order file was measured with {other}: here it is a guess" if other else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean, variance
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -15,7 +17,7 @@ from weighbridge.errors import BadFile, Refused, Unsupported, unknown
 from weighbridge.facts import Value
 from weighbridge.orderfile import Tried, words_of
 from weighbridge.types import Order, Plan
-from weighbridge.verdict import Slo, estimate, held, key, metric_names, ratio, values
+from weighbridge.verdict import Slo, estimate, held, key, metric_names, ratio, t95, values
 
 _NEVER = ("profile", "model", "engine", "engine_version", "visible_gib")  # what is tuned, not what may be turned
 
@@ -219,10 +221,14 @@ class Search:
         self.tried.append(Tried(knob=knob, changes=changes, verdict="skipped", because=why))
 
     def tell(self, candidate: Candidate, trial: Trial) -> Verdict | None:
-        """Take what was measured; the candidate is the best so far when it may be said. None for the first."""
+        """Take what was measured; the candidate is the best so far when it may be said. None for the first.
+
+        First starts alone are judged: the second ones, which an earlier search may have left, are there to confirm.
+        """
         before = self.trials.get(self.best.label)
         self.trials[candidate.label] = trial
-        said = None if before is None else judge(self.aim, before.reports, trial)
+        trial = msgspec.structs.replace(trial, reports=trial.reports[:1])
+        said = None if before is None else judge(self.aim, before.reports[:1], trial)
         if said is None and trial.error:
             said = Verdict("failed", trial.error)
         if said and said.kind == "better":
@@ -297,12 +303,35 @@ def gain(aim: Aim, old: Measured | None, new: Measured) -> tuple[float, float | 
     before, after = (values(m, aim.metric) if m else [] for m in (old, new))
     if not before or not after:
         return None
-    return ratio(before, after) if aim.higher else ratio(after, before)
+    if min(*before, *after) > 0:
+        return ratio(before, after) if aim.higher else ratio(after, before)
+    return _with_zeros(before, after) if aim.higher else None  # a time of 0 was not measured
+
+
+def _with_zeros(old: Sequence[float], new: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """As ratio(), where a side holds a 0, which has no logarithm: all 0 against all above it is told, else Welch's
+    interval of the difference says."""
+    base, mean = fmean(old), fmean(new)
+    times = mean / base if base else math.inf if mean else 1.0
+    if min(len(old), len(new)) < 2:
+        return times, None, None
+    if not (base or mean) or (not base and min(new) > 0) or (not mean and min(old) > 0):
+        return times, times, times
+    parts = [variance(side) / len(side) for side in (old, new)]
+    degrees = sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (old, new), strict=True))
+    half = t95(degrees) * math.sqrt(sum(parts))
+    if not base:
+        return times, math.inf if mean > half else 0.0, math.inf
+    return times, max(0.0, mean - half) / base, (mean + half) / base
 
 
 def _gain_words(found: tuple[float, float | None, float | None] | None) -> str:
     if found is None:
         return "not measured"
+    if math.isinf(found[0]):
+        return "some, where there was none"
+    if not found[0]:
+        return "none, where there was some"
     if found[1] is None or found[2] is None:
         return f"{found[0]:.2f} times as good, once"
     return f"{found[0]:.2f} times as good ({found[1]:.2f} to {found[2]:.2f})"

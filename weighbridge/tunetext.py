@@ -92,5 +92,5 @@ def _end(found: Tuning) -> Sequence[str]:
     else:
         sure = {True: "confirmed at a second start", False: "", None: "not confirmed by a second start"}
         best = f"best: {words_of(found.changes)}: {evidence.gain} ({sure[evidence.confirmed]})"
-    rest = [] if evidence.complete else ["not every candidate was measured; the same line goes on"]
+    rest = [] if evidence.complete else ["not everything was measured; the same line goes on"]
     return [best, *rest, f"written: {found.file}", f"take it: invoke run --order {found.file}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -52,7 +53,7 @@ class Served(NamedTuple):
 
     def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
         process = self.begin(*words)
-        out, err = process.communicate(timeout=900)
+        out, err = ended(process, 900)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def bench(self, *words: str, code: int = 0) -> Any:
@@ -64,6 +65,16 @@ class Served(NamedTuple):
         """Processes of the benchmark in the container."""
         rows = self.container.top()["Processes"]
         return [" ".join(row) for row in rows if SCRIPT in " ".join(row)]
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
+    """What it said; one that does not end is no other test's company."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +160,13 @@ def test_the_last_result_is_shown_by_status_and_by_the_console(served: Served) -
 
 
 def test_a_sweep_asks_every_rate_at_every_concurrency(served: Served) -> None:
-    found = served.bench("--scenario", "tiny", "--rates", "20,inf", "--concurrency", "1,4", "--repeats", "1")
+    found = served.bench("--scenario", "tiny", "--rates", "20,inf", "--concurrency", "1,4", "--repeats", "3")
     points = [(m["point"]["rate"], m["point"]["concurrency"]) for m in found["report"]["measured"]]
     assert points == [(20.0, 1), (20.0, 4), (None, 1), (None, 4)]
     assert all(r["completed"] == 8 for m in found["report"]["measured"] for r in m["repeats"])
-    alone, together = (found["report"]["measured"][i]["repeats"][0]["output_tokens_per_second"] for i in (2, 3))
-    assert together > alone, "four at a time are more tokens a second than one"
+    runs = [[r["output_tokens_per_second"] for r in m["repeats"]] for m in found["report"]["measured"][2:]]
+    alone, together = map(statistics.median, runs)
+    assert together > alone, f"four at a time are more tokens a second than one: {runs}"
 
 
 @pytest.mark.parametrize(("bound", "code"), [("at_most: 0.001", 1), ("at_most: 100000", 0)])
@@ -172,7 +184,7 @@ def test_a_benchmark_that_is_ended_leaves_nothing(served: Served, number: int, c
         _until(lambda: bool(served.running()), 120)
         time.sleep(2)
         process.send_signal(number)
-        process.communicate(timeout=60)
+        ended(process, 60)
     assert process.returncode == code
     _until(lambda: not served.running(), 60)
     assert not output.exists()

@@ -21,7 +21,7 @@ NAME = "weighbridge-live-tune"
 SCENARIOS = """
 default: [tiny]
 scenarios:
-  tiny: {title: short, input_tokens: 16, output_tokens: 32, prompts: 64, repeats: 5, because: a test}
+  tiny: {title: short, input_tokens: 16, output_tokens: 32, prompts: 32, repeats: 3, because: a test}
 """
 KNOBS = """
 knobs:
@@ -39,7 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
     yield found
-    subprocess.run(["docker", "rm", "-f", NAME], capture_output=True, check=False)
+    for words in (["rm", "-f", NAME], ["volume", "rm", "-f", f"weighbridge-cache-{NAME}"]):
+        subprocess.run(["docker", *words], capture_output=True, check=False)
 
 
 def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -54,8 +55,18 @@ def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def invoke(folder: Path, *words: str) -> tuple[int, str, str]:
     process = begin(folder, *words)
-    out, err = process.communicate(timeout=1500)
+    out, err = ended(process, 900)
     return process.returncode, out, err
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
+    """What it said; one that does not end is no other test's company."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def left() -> list[str]:
@@ -80,15 +91,17 @@ def tuned(folder: Path) -> Any:
 
 
 def test_the_faster_candidate_is_told_and_started_again(folder: Path, tuned: Any) -> None:
-    """Sixteen at a time are faster than one. Whether a second start shows it too is the machine's matter: the order
-    that is written follows what it showed."""
+    """Sixteen at a time are faster than one. Whether a busy machine shows it, once and twice, is the machine's matter:
+    the order that is written follows what it showed."""
     evidence = tuned["evidence"]
+    first, second, third = (t["verdict"] for t in evidence["tried"])
+    assert (first, third) == ("start", "skipped")
+    assert second in ("better", "not told apart")
     assert evidence["complete"] is True
-    assert evidence["confirmed"] in (True, False)
+    assert evidence["confirmed"] in ((True, False) if second == "better" else (None,))
     assert tuned["changes"] == ({"sequences": 16} if evidence["confirmed"] else {})
-    assert [t["verdict"] for t in evidence["tried"]] == ["start", "better", "skipped"]
     assert "does not plan" in evidence["tried"][2]["because"]
-    assert all(t["figures"]["tiny"]["count"] == 5 for t in evidence["tried"][:2])
+    assert all(t["figures"]["tiny"]["count"] == 3 for t in evidence["tried"][:2])
     assert left() == []
     text = (folder / "found.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text)["order"]["sequences"] == chosen(tuned)
@@ -107,7 +120,27 @@ def test_what_was_measured_is_not_measured_again(folder: Path, tuned: Any) -> No
     code, out, err = invoke(folder, *ASK, "--output", "again.yaml", "--json")
     assert code == 0, err
     assert "starts" not in err
-    assert json.loads(out)["changes"] == tuned["changes"]
+    again = json.loads(out)
+    assert again["changes"] == tuned["changes"]
+    verdicts = [[t["verdict"] for t in found["evidence"]["tried"]] for found in (tuned, again)]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_an_appliance_under_the_name_is_left_alone(folder: Path, tuned: Any) -> None:
+    """Made, not started: a search may not remove it, and says so before it starts anything."""
+    engine = docker.from_env()
+    image = engine.images.list(filters={"label": "io.weighbridge.recipe"})[0]
+    mine = engine.containers.create(str(image.id), name=NAME, labels={"io.weighbridge.name": NAME})
+    try:
+        code, _, err = invoke(folder, *ASK, "--output", "taken.yaml", "--again")
+        assert code == 1, err
+        assert err.splitlines()[-2].endswith(f"a container called {NAME} is there already (created)")
+        assert f"invoke stop --name {NAME}" in err.splitlines()[-1]
+        assert "starts" not in err
+        mine.reload()
+    finally:
+        mine.remove(force=True)
+    assert not (folder / "taken.yaml").exists()
 
 
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_container(folder: Path, tuned: Any) -> None:
@@ -118,7 +151,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_container(folder: Path, tu
         if "waiting for the engine" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = ended(process, 120)
     assert process.returncode == 130, err
     assert left() == []
     found = yaml.safe_load((folder / "early.yaml").read_text(encoding="utf-8"))

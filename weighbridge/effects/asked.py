@@ -102,7 +102,8 @@ class Asked:
         """What runs of one's own say against this plan. They warn; they change no plan."""
         from weighbridge.effects.calibration import folder_of, kept_or_none
 
-        folder, guess = folder_of(self.environment), strayed(self.order_file, self.order)
+        folder, engine = folder_of(self.environment), f"{self.plan.engine} {self.plan.engine_version}"
+        guess = strayed(self.order_file, self.order, engine)
         said = (guess,) if guess else ()
         if not folder.is_dir():
             return said

@@ -31,6 +31,7 @@ from weighbridge.tune import Candidate, Trial, fingerprint
 from weighbridge.types import Plan, RunSpec
 
 Say = Callable[[str], None]
+_FOR = f"{LABEL}.for"  # on a container: whose it is; a search removes its own, and no appliance of a person's
 
 
 class Questions(NamedTuple):
@@ -112,7 +113,7 @@ class Lab:
         if self.host.find(digest) is None:
             self._built.add(digest)
         spec = self._spec(plan)
-        self._sweep()
+        self.clear()
         try:
             started = appliance.run(plan, spec, self.catalog, self.host, self.place.folders, self.say)
             return started.ready_seconds, self._asked(plan)
@@ -125,7 +126,10 @@ class Lab:
         ring.ensure()
         reach = read_reach({}, keys=str(ring.file), tls=None, gids=self.place.gids)
         port = free_port(reach.address)
-        return spec_of(plan, self.catalog, weights=self.place.weights, name=self.place.name, port=port, reach=reach)
+        spec = spec_of(plan, self.catalog, weights=self.place.weights, name=self.place.name, port=port, reach=reach)
+        how = f"{LABEL}.spec"  # another one than an appliance's: nobody waits for this one, nor this for theirs
+        labels = {**spec.labels, _FOR: "tune", how: f"{spec.labels[how]}-tune"}
+        return msgspec.structs.replace(spec, labels=labels)
 
     def _asked(self, plan: Plan) -> BenchReport:
         container, asked = self.host.container(self.place.name), self.records.questions
@@ -137,10 +141,16 @@ class Lab:
         except HostError as e:
             raise _Broken(e.message, e.hint) from None
 
+    def clear(self) -> None:
+        """The name made free of what a killed search left. Raises HostError when a container of another kind has it."""
+        self._sweep()
+        self.host.check_free(self.place.name)
+
     def _sweep(self) -> None:
         """The container of this search, also one that a killed search left."""
         for container in self.host.appliances():
-            if container.labels.get(f"{LABEL}.name") == self.place.name:
+            labels = container.labels
+            if labels.get(f"{LABEL}.name") == self.place.name and labels.get(_FOR) == "tune":
                 self.say(f"removing {self.place.name}")
                 self.host.stop(container, 5)
 
@@ -148,8 +158,8 @@ class Lab:
         """The images that this search built for candidates that lost."""
         kept = {render_image(plan, self.catalog).digest for plan in keep}
         for digest in self._built - kept:
-            image = self.host.find(digest)
             with suppress(HostError):
+                image = self.host.find(digest)
                 if image is not None:
                     self.host.remove_image(image)
 
@@ -172,9 +182,10 @@ def alone(home: Path, name: str) -> Iterator[None]:
     except OSError as e:
         raise HostError(f"{home.parent}: {e.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError(f"another search measures {name} at this moment", "wait for it, or end it") from None
         yield
-    except BlockingIOError:
-        raise HostError(f"another search measures {name} at this moment", "wait for it, or end it") from None
     finally:
         os.close(handle)

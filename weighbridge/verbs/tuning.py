@@ -15,18 +15,7 @@ from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml
 from weighbridge.plan import slug
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name
-from weighbridge.tune import (
-    Candidate,
-    Goal,
-    GoalFile,
-    KnobFile,
-    Search,
-    Trial,
-    aim_of,
-    judge,
-    read_goals,
-    read_knobs,
-)
+from weighbridge.tune import Candidate, Goal, GoalFile, KnobFile, Search, Trial, aim_of, judge, read_goals, read_knobs
 from weighbridge.tunetext import Listing, Planned, Tuning, minutes
 from weighbridge.types import Order, Plan, Reach
 from weighbridge.verbs.measure import asked_points, metric_file, scenario_file
@@ -85,6 +74,7 @@ class Ready(NamedTuple):
 def prepared(it: Any, command: str) -> Ready:
     """The search that was asked for. Raises Refused."""
     from weighbridge.effects.bench import read_slo
+    from weighbridge.effects.disk import file_to_write
     from weighbridge.effects.tune import Questions, Records
     from weighbridge.verbs.tune import path_of
 
@@ -103,6 +93,7 @@ def prepared(it: Any, command: str) -> Ready:
     config = str(Path(it.config).absolute()) if it.config else None
     budget = 60 * read_positive("--budget", flags["budget"]) if flags["budget"] else None
     file = path_of(flags["output"], slug(plan.profile), slug(plan.model), aim.goal)
+    file_to_write("--output", flags["output"] or str(file))
     return Ready(search, goals, records, file, command, config, budget, bool(flags["again"]))
 
 
@@ -147,10 +138,10 @@ def searched(it: Any, ready: Ready, say: Say) -> Tuning:
         say(f"warning: {other} runs here too, and takes a part of what is measured")
     drive = _Drive(ready, lab, say)
     with alone(it.home(name), name), ended_like_interrupted():
+        lab.clear()
         try:
-            drive.all()
+            found = drive.ended()
         finally:
-            found = drive.written()
             lab.tidy([c.plan for c in (ready.search.base, ready.search.best)])
     assert found is not None  # without a first figure, all() has raised
     return found
@@ -165,8 +156,21 @@ class _Drive:
 
     confirmed: bool | None
 
+    def ended(self) -> Tuning | None:
+        """What was found; what ends it early leaves the best so far in its file."""
+        try:
+            self.all()
+        finally:
+            found = self.written()
+        return found
+
     def all(self) -> None:
         """Raises NotReady when the order as asked does not serve, BadValue for a budget that does not reach its end."""
+        every = self._every()
+        self.complete = self._seen_again() and every
+
+    def _every(self) -> bool:
+        """Every candidate measured; False when the budget ended it before."""
         for candidate in self.search.candidates():
             trial = self.ready.known(candidate.plan)
             if trial is None and self._late(1):
@@ -174,7 +178,7 @@ class _Drive:
                     took = minutes(self._one())
                     raise BadValue(f"--budget is less than the first candidate takes, {took}", "leave --budget out")
                 self.say(f"the budget ends the search before {candidate.label}")
-                break
+                return False
             if trial:
                 self.say(f"{candidate.label}: measured {trial.date}")
             else:
@@ -185,9 +189,7 @@ class _Drive:
                 raise NotReady(f"the order as asked does not serve: {trial.error}", "start it alone: invoke run")
             if said:
                 self.say(f"{candidate.label}: {said.kind}: {said.words}")
-        else:
-            self.complete = True
-        self._confirm()
+        return True
 
     def _one(self) -> float:
         return self.ready.seconds(list(self.search.trials.values()))[0]
@@ -196,14 +198,17 @@ class _Drive:
         budget = self.ready.budget_seconds
         return budget is not None and time.monotonic() - self.began + candidates * self._one() > budget
 
-    def _confirm(self) -> None:
-        """Both once more, each freshly started: a gain that is not seen again was the start's, not the order's."""
+    def _seen_again(self) -> bool:
+        """Both once more, each freshly started: a gain that is not seen again was the start's, not the order's.
+
+        False when the budget leaves no time for it.
+        """
         base, best = self.search.base, self.search.best
         if best is base:
-            return
+            return True
         if self._late(2):
-            self.complete = False
-            return self.say("the budget leaves no time to confirm the best")
+            self.say("the budget leaves no time to confirm the best")
+            return False
         pair = []
         for candidate in (base, best):
             first = self.search.trials[candidate.label]
@@ -215,6 +220,7 @@ class _Drive:
         said = judge(self.search.aim, pair[0].reports, pair[1])
         self.confirmed = said.kind == "better"
         self.say(f"second start: {said.kind}: {said.words}")
+        return True
 
     def written(self) -> Tuning | None:
         """The best so far in its file; None before the first figure."""
