@@ -38,7 +38,8 @@ _FOR = f"{LABEL}.for"  # on a container that is started for its cache: only such
 def source_of(spec: RunSpec, name: str, host: Host) -> Container | None:
     """The appliance of this name when it runs this very plan: its cache has what a start compiles."""
     wanted = spec.labels[f"{LABEL}.plan"]
-    found = next((c for c in host.appliances() if c.labels[f"{LABEL}.name"] == name), None)
+    named = (c for c in host.appliances() if c.labels[f"{LABEL}.name"] == name and _FOR not in c.labels)
+    found = next(named, None)
     return found if found and found.status == "running" and found.labels[f"{LABEL}.plan"] == wanted else None
 
 
