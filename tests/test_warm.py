@@ -20,8 +20,9 @@ from support import ROOT, plan_for, spec_of
 from test_container import program
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects.warm import read_layer
-from weighbridge.errors import BadFile
+from weighbridge.effects.warm import alone, for_its_cache, read_layer
+from weighbridge.errors import BadFile, BadValue, HostError
+from weighbridge.order import read_name
 from weighbridge.render import render_image
 from weighbridge.startup import start_of, start_text
 from weighbridge.types import Reach
@@ -187,6 +188,68 @@ def test_a_start_without_a_layer_is_cold_and_the_next_one_warm(other: Machine) -
     assert other.use("Another card, 8.0").startswith("cold start"), "what is kept was compiled on another card"
 
 
+def test_what_another_plan_compiled_is_not_this_ones(other: Machine, warm: Any) -> None:
+    """A start that dies before it compiles leaves its name on the other's files, and no more."""
+    other.use()
+    other.compile()
+    first = json.dumps(other.wanted)
+    other.wanted["key"]["dtype"] = "float16"
+    for _ in range(2):
+        assert other.use() == "cold start: what the cache keeps was there before this plan"
+        with pytest.raises(warm.Unfit, match=r"filled before this plan used it: flashinfer.* and 4 more"):
+            other.pack()
+        with pytest.raises(warm.Unfit, match="filled before this plan"):
+            other.pack(CARD)
+    (other.cache / "triton/AB/kernel.cubin").write_bytes(b"float16")
+    assert other.use() == "warm start: compiled before, kept in the cache"
+    with pytest.raises(warm.Unfit, match="and 3 more"):
+        other.pack()
+    other.wanted = json.loads(first)
+    assert other.use().startswith("cold start: what the cache keeps was"), "the other may have written any of it"
+
+
+def test_without_a_card_nothing_is_warm(other: Machine, warm: Any) -> None:
+    other.use("")
+    other.compile()
+    assert other.use("") == "cold start: nothing in the container names its card"
+    with pytest.raises(warm.Unfit, match="which card"):
+        other.pack()
+    assert b'"card": "Card of ours, 9.0"' in other.pack(CARD), "whoever packs by hand may name it"
+    other.use()
+    with pytest.raises(warm.Unfit, match="filled before"):
+        other.pack()
+
+
+def test_a_layer_for_no_card_is_ignored(packed: bytes, other: Machine) -> None:
+    other.add(packed)
+    rewritten(other.layer, lambda text: text.replace(CARD, ""))
+    assert other.use("").endswith("the warm layer is ignored: nothing in the container names its card")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"key": 1}', '{"key": {}, "found": {"a": []}}', '{"key": {}, "found": 1}'])
+def test_a_note_that_is_none_makes_nothing_warm(text: str, other: Machine) -> None:
+    other.compile()
+    (other.cache / ".weighbridge-warm.json").write_text(text)
+    assert other.use().startswith("cold start: what the cache keeps was")
+
+
+def test_a_start_that_cannot_note_its_plan_leaves_no_other_ones_note(other: Machine, warm: Any) -> None:
+    other.use()
+    other.compile()
+    other.config.write_text("{")
+    assert other.use().startswith("cold start: ")
+    other.config.write_text('{"hidden_size": 8}')
+    with pytest.raises(warm.Unfit, match="which card"):
+        other.pack()
+
+
+def test_a_layer_whose_files_are_there_already_is_laid_once_too(packed: bytes, other: Machine) -> None:
+    other.compile()
+    other.add(packed)
+    assert other.use().startswith("warm start: 5 files")
+    assert other.use() == "warm start: from the image, laid before"
+
+
 def test_a_layer_that_fits_is_laid_once(packed: bytes, other: Machine) -> None:
     other.add(packed)
     line = other.use()
@@ -213,7 +276,8 @@ def test_the_same_folder_is_the_same_tar(packed: bytes, warm: Any, tmp_path: Pat
     again.compile(dict(reversed(list({**FILES, **PRIVATE}.items()))))
     for number, path in enumerate({**FILES, **PRIVATE}):
         os.utime(again.cache / path, (1000 + number, 1000 + number))
-    os.umask(os.umask(0o077))
+    for file in again.cache.rglob("*"):
+        file.chmod(0o700 if file.is_dir() else 0o600)  # as another umask leaves them
     assert again.pack() == packed == again.pack()
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         members = tar.getmembers()
@@ -385,6 +449,10 @@ def tar_of(members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
     return out.getvalue()
 
 
+def folder_of(name: str) -> bytes:
+    return tar_of({"warm": b"", name: b""}, tarfile.DIRTYPE)
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -394,6 +462,9 @@ def tar_of(members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
         (tar_of({"warm/cache/../../etc/passwd": b"x"}), "does not belong"),
         (tar_of({"etc/passwd": b"x"}), "does not belong"),
         (tar_of({"warm/cache/link": b""}, tarfile.SYMTYPE), "does not belong"),
+        (folder_of("warm/../"), "warm/.. does not belong"),
+        (folder_of("warm/cache/../../../etc"), "does not belong"),
+        (folder_of("warm/other"), "does not belong"),
         (tar_of({"warm/key.json": NONE.replace(b"1", b"2")}), "format 2"),
         (tar_of({"warm/key.json": NONE, "warm/cache/a": b"x"}), "a is"),
     ],
@@ -440,6 +511,12 @@ def test_two_ways_at_once_are_refused(inv: Any) -> None:
     assert "two ways" in said.err
 
 
+def test_a_file_that_cannot_be_written_is_said_before_the_work(inv: Any, tmp_path: Path) -> None:
+    said = inv("warm", "--export", str(tmp_path), "--dry-run")
+    assert said.code == 2
+    assert "is a folder, not a file" in said.err
+
+
 def test_the_report_of_a_start_says_whether_it_was_warm(catalog: Catalog) -> None:
     lines = [
         (0.4, "weighbridge: 1 keys and 1 keys for metrics"),
@@ -453,7 +530,24 @@ def test_the_report_of_a_start_says_whether_it_was_warm(catalog: Catalog) -> Non
     assert start_of(lines[2:], catalog.engine("vllm").startup).how is None
 
 
-def test_a_run_that_is_for_its_cache_alone_has_a_cache_of_its_own(catalog: Catalog) -> None:
-    plan = plan_for(catalog, "cpu", "weighbridge-demo")
-    one, two = (spec_of(plan, catalog, name=n, reach=Reach(keys="/k/keys")) for n in ("a", "a-warm"))
-    assert one.volumes.keys().isdisjoint(two.volumes.keys())
+def test_a_run_that_is_for_its_cache_alone_is_nobodys_appliance(catalog: Catalog) -> None:
+    """It has a mark, and its cache a name that no appliance can have."""
+    spec = spec_of(plan_for(catalog, "cpu", "weighbridge-demo"), catalog, name="a-warm", reach=Reach(keys="/k/keys"))
+    own = for_its_cache(spec, "sha256:1")
+    assert own.labels["io.weighbridge.for"] == "warm"
+    assert "io.weighbridge.for" not in spec.labels
+    assert own.labels["io.weighbridge.spec"] != spec.labels["io.weighbridge.spec"], "a user's is never joined"
+    assert own.image == "sha256:1"
+    assert list(own.volumes.values()) == list(spec.volumes.values())
+    with pytest.raises(BadValue):
+        read_name(next(iter(own.volumes)).removeprefix("weighbridge-cache-"))
+
+
+def test_one_warming_of_one_name_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path / "a", "a-warm"):
+        with pytest.raises(HostError, match="another command warms a-warm"), alone(tmp_path / "a", "a-warm"):
+            pass
+        with alone(tmp_path / "b", "b-warm"):
+            pass
+    with alone(tmp_path / "a", "a-warm"):
+        pass

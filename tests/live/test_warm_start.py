@@ -46,7 +46,7 @@ def answer(*words: str) -> dict[str, Any]:
 
 def forget() -> None:
     engine = docker.from_env()
-    for name in (NAME, f"{NAME}-warm"):
+    for name in (NAME, f"{NAME}-warm", f"_{NAME}-warm"):
         for old in engine.containers.list(all=True, filters={"name": f"^{name}$"}):
             old.remove(force=True)
         for volume in engine.volumes.list(filters={"name": f"weighbridge-cache-{name}"}):
@@ -67,8 +67,15 @@ def started() -> dict[str, Any]:
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_left() -> Iterator[None]:
     forget()
+    tag = answer("warm", "--dry-run", *PLAN)["image"]
     yield
     forget()
+    engine = docker.from_env()
+    recipes = {i.labels["io.weighbridge.recipe"] for i in engine.images.list(name=tag)}
+    ours = [i for r in recipes for i in engine.images.list(filters={"label": f"io.weighbridge.recipe={r}"})]
+    for image in sorted(ours, key=lambda i: "io.weighbridge.warm" not in i.labels):  # what lies on another first
+        engine.images.remove(str(image.id), force=True)
+    assert engine.images.list(name=tag) == engine.images.list(name=f"{tag}-cold") == []
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +83,23 @@ def warmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
     path = tmp_path_factory.mktemp("warm") / "layer.tar"
     done = answer("warm", "--name", NAME, "--export", str(path), *PLAN)
     assert docker.from_env().containers.list(all=True, filters={"name": f"^{NAME}"}) == [], "nothing is left running"
-    assert docker.from_env().volumes.list(filters={"name": f"weighbridge-cache-{NAME}"}) == []
+    assert [v.name for v in docker.from_env().volumes.list() if NAME in str(v.name)] == []
     return done, path
+
+
+def test_an_appliance_under_the_name_of_the_run_is_left_alone(warmed: tuple[dict[str, Any], Path]) -> None:
+    done, _ = warmed
+    engine, name = docker.from_env(), f"{NAME}-warm"
+    volume = f"weighbridge-cache-{name}"
+    made = engine.containers.create(
+        done["image"], name=name, labels={"io.weighbridge.name": name}, volumes={volume: {"bind": "/c", "mode": "rw"}}
+    )
+    refused = invoke("warm", "--name", NAME, *PLAN)
+    assert refused.returncode == 1
+    assert f"a container called {name} is there already (created)" in refused.stderr
+    assert engine.containers.get(name).id == made.id
+    made.remove()
+    assert engine.volumes.get(volume), "its cache is its own"
 
 
 def test_a_warmed_image_starts_warm_and_looks_at_the_model_no_more(warmed: tuple[dict[str, Any], Path]) -> None:
@@ -150,7 +172,17 @@ def test_an_engine_that_finds_nonsense_in_its_cache_starts_all_the_same(
     assert done["seconds"] is None, "no engine was run for it"
     found = started()
     assert found["how"].startswith("warm start: ")
-    again = answer("warm", "--import", str(path), *PLAN)
+    full = invoke("warm", "--name", NAME, "--export", "/dev/full", *PLAN)
+    assert full.returncode == 1
+    assert full.stderr.rstrip().splitlines()[-2:] == [
+        "error: /dev/full: No space left on device", "  name another place: --export FILE",
+    ]  # fmt: skip
+    assert docker.from_env().images.get(done["image"]).labels["io.weighbridge.warm"] == done["digest"], "as before"
+    forget()
+    again = answer("warm", "--name", NAME, "--export", str(tmp_path / "again.tar"), *PLAN)
+    rows = read_layer(tmp_path / "again.tar", "it")[0].files
+    assert rows.keys() == read_layer(path, "it")[0].files.keys()
+    assert hashlib.sha256(b"nonsense").hexdigest() not in {row[0] for row in rows.values()}, "made anew"
     assert len(docker.from_env().images.get(again["image"]).history()) == len(
         docker.from_env().images.get(done["image"]).history()
     ), "layers do not lie on one another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,36 +32,48 @@ _PACK = ["python3", "/opt/weighbridge/warm.py", "pack"]
 _DOCKERFILE = f"FROM {{base}}\nADD {LAYER}.tar /opt/weighbridge/\n"
 _COLD = "-cold"  # the tag of the image without the layer, which the next layer is laid on
 _CHUNK_BYTES = 1 << 20
+_FOR = f"{LABEL}.for"  # on a container that is started for its cache: only such a one is removed
 
 
 def source_of(spec: RunSpec, name: str, host: Host) -> Container | None:
     """The appliance of this name when it runs this very plan: its cache has what a start compiles."""
     wanted = spec.labels[f"{LABEL}.plan"]
-    found = next((c for c in host.appliances() if c.labels[f"{LABEL}.name"] == name), None)
+    named = (c for c in host.appliances() if c.labels[f"{LABEL}.name"] == name and _FOR not in c.labels)
+    found = next(named, None)
     return found if found and found.status == "running" and found.labels[f"{LABEL}.plan"] == wanted else None
 
 
 def warm(
-    plan: Plan, spec: RunSpec, name: str, catalog: Catalog, folders: Folders, say: Say, *, export: Path | None
+    plan: Plan,
+    spec: RunSpec,
+    name: str,
+    catalog: Catalog,
+    folders: Folders,
+    say: Say,
+    *,
+    home: Path,
+    export: Path | None,
 ) -> Warmed:
     """The plan's image with what a start of it compiled. `spec` is of the container that is started for it.
 
-    The appliance called `name` is asked instead when it runs this plan. Raises WeighbridgeError; the image is then
-    what it was before.
+    The appliance called `name`, whose folder is `home`, is asked instead when it runs this plan. Raises
+    WeighbridgeError; the image is then what it was before.
     """
     began, host = time.monotonic(), Host()
-    with ended_like_interrupted(), _aside(folders.build) as aside:
+    with ended_like_interrupted(), alone(home, spec.name), _aside(folders.build) as aside:
         running = source_of(spec, name, host)
         if running:
             say(f"taking what {name} compiled")
-            _take(running, aside)
+            _take(running, aside, f"have one started for it: invoke stop --name {name}, then: invoke warm")
         else:
             with _started(plan, spec, catalog, host, folders, say) as container:
                 say("taking what it compiled")
-                _take(container, aside)
-        done = _bake(aside, plan, catalog, host, folders, say)
-        if export:
+                _take(container, aside, "see what it does: invoke run, then: invoke status --startup")
+        if export:  # before the image: where it cannot be written, nothing is changed
+            _checked(aside, plan, "its cache")
             _hand_over(aside, export)
+            say(f"wrote {export}")
+        done = _bake(aside, plan, catalog, host, folders, say)
     seconds = round(time.monotonic() - began, 1)
     return msgspec.structs.replace(done, seconds=seconds, export=str(export) if export else None)
 
@@ -80,29 +93,59 @@ def import_layer(file: Path, plan: Plan, catalog: Catalog, folders: Folders, say
 
 
 @contextmanager
+def alone(home: Path, name: str) -> Iterator[None]:
+    """One start of this name for its cache at a time. Raises HostError while another command's goes on."""
+    path = home.parent / f".{name}.warm"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as e:
+        raise HostError(f"{path}: {e.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError(f"another command warms {name} at this moment", "wait for it, or end it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def for_its_cache(spec: RunSpec, image: str) -> RunSpec:
+    """A container that is no appliance of anybody's: marked, with a cache under a name that no appliance can have."""
+    volumes = {cache_volume(f"_{spec.name}"): path for path in spec.volumes.values()}
+    labels = {**spec.labels, _FOR: "warm", f"{LABEL}.spec": f"warm {spec.labels[f'{LABEL}.spec']}"}
+    return msgspec.structs.replace(spec, image=image, volumes=volumes, labels=labels)
+
+
+@contextmanager
 def _started(
     plan: Plan, spec: RunSpec, catalog: Catalog, host: Host, folders: Folders, say: Say
 ) -> Iterator[Container]:
-    """An appliance that has answered once, with a cache of its own; nothing is left of either."""
+    """An appliance without a layer that has answered once, with a cache of its own; nothing is left of either."""
     _forget(host, spec)
+    host.check_free(spec.name)
+    built = appliance.build(plan, catalog, host, folders, say)
+    own = for_its_cache(spec, str(_cold(host, built.digest, built.tag).id))
     try:
-        appliance.run(plan, spec, catalog, host, folders, say)
-        container = host.container(spec.name)
-        yield container
+        appliance.run(plan, own, catalog, host, folders, say, baked=True)
+        yield host.container(own.name)
     finally:
-        _forget(host, spec)
+        with appliance.undisturbed():
+            _forget(host, own)
 
 
 def _forget(host: Host, spec: RunSpec) -> None:
-    """Container and cache of a run that was for its cache alone."""
+    """Container and cache of a run that was for its cache alone, also of one that was killed; nobody else's."""
     for container in host.appliances():
-        if container.labels[f"{LABEL}.name"] == spec.name:
+        if container.name == spec.name and container.labels.get(_FOR) == "warm":
             host.stop(container, 5)
-    with engine_trouble(f"volume {cache_volume(spec.name)}", "docker volume ls"), suppress(NotFound):
-        host.remove_volume(host.client.volumes.get(cache_volume(spec.name)))
+    volume = cache_volume(f"_{spec.name}")
+    with engine_trouble(f"volume {volume}", "docker volume ls"), suppress(NotFound):
+        host.remove_volume(host.client.volumes.get(volume))
 
 
-def _take(container: Container, target: Path) -> None:
+def _take(container: Container, target: Path, hint: str) -> None:
     """The tar that a container packs of its cache. Raises HostError with what it said when it packed none."""
     api: Any = container.client.api if container.client else None
     said = b""
@@ -115,7 +158,7 @@ def _take(container: Container, target: Path) -> None:
         code = api.exec_inspect(order)["ExitCode"]
     if code:
         words = said.decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
-        raise HostError(f"{container.name} has no layer to give: {words[-1][:200]}", "see: invoke status --startup")
+        raise HostError(f"{container.name} has no layer to give: {words[-1][:200]}", hint)
 
 
 # --- the layer -----------------------------------------------------------------------------------------
@@ -130,7 +173,7 @@ def read_layer(path: Path, name: str) -> tuple[Manifest, str]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.isdir() and f"{member.name}/".startswith(f"{LAYER}/"):
+                if member.isdir() and _is_inside(f"{member.name}/"):
                     continue
                 inner = tar.extractfile(member) if member.isreg() else None
                 if inner is None or not _is_inside(member.name):
@@ -152,7 +195,17 @@ _AGAIN = "make it again: invoke warm --export FILE"
 
 
 def _is_inside(name: str) -> bool:
-    return name == MANIFEST or (name.startswith(CACHE) and ".." not in name.split("/"))
+    """A file, or a folder with a slash at its end."""
+    return ".." not in name.split("/") and (name in (f"{LAYER}/", MANIFEST) or name.startswith(CACHE))
+
+
+def _checked(tar: Path, plan: Plan, name: str) -> tuple[Manifest, str]:
+    """As read_layer(), of a layer that was made for this plan. Raises BadFile, Unsupported."""
+    manifest, digest = read_layer(tar, name)
+    other = misfit(manifest, plan)
+    if other:
+        raise Unsupported(f"{name} was made for another plan: {other}", "plan as it was made, or: invoke warm")
+    return manifest, digest
 
 
 def _sha256(file: IO[bytes]) -> str:
@@ -166,13 +219,10 @@ def _bake(
     tar: Path, plan: Plan, catalog: Catalog, host: Host, folders: Folders, say: Say, name: str = "its cache"
 ) -> Warmed:
     """The image with the layer, under the plan's own tag: `invoke run` and `invoke bake` take it from there."""
-    manifest, digest = read_layer(tar, name)
-    other = misfit(manifest, plan)
-    if other:
-        raise Unsupported(f"{name} was made for another plan: {other}", "plan as it was made, or: invoke warm")
+    manifest, digest = _checked(tar, plan, name)
     built = appliance.build(plan, catalog, host, folders, say)
-    base = _cold(host, built.digest, built.tag)
-    folder = folders.build / f"{built.tag.replace('/', '-').replace(':', '-')}-{LAYER}"
+    base = _tagged_cold(host, built.digest, built.tag)
+    folder = folders.build / f"{built.tag.replace('/', '-').replace(':', '-')}-{LAYER}-{os.getpid()}"
     files = {"image/Dockerfile": File(text=_DOCKERFILE.format(base=base))}
     try:
         disk.write_folder(folder, files, {f"image/{LAYER}.tar": tar})
@@ -189,13 +239,18 @@ def _bake(
     )  # fmt: skip
 
 
-def _cold(host: Host, digest: str, tag: str) -> str:
-    """A tag of the image without a layer, so that layers do not lie on one another."""
+def _cold(host: Host, digest: str, tag: str) -> Image:
+    """The image without a layer. Raises HostError when only the one with a layer is here."""
     cold = next(iter(_found(host, digest)[0]), None)
     if cold is None:
-        message = f"{tag} is here with a warm layer only"
-        raise HostError(message, f"docker rmi {tag}, then: invoke warm")
+        raise HostError(f"{tag} is here with a warm layer only", f"docker rmi {tag}, then: invoke warm")
+    return cold
+
+
+def _tagged_cold(host: Host, digest: str, tag: str) -> str:
+    """A tag of the image without a layer, so that layers do not lie on one another."""
     name, _, version = tag.partition(":")
+    cold = _cold(host, digest, tag)
     with engine_trouble(f"{tag} cannot be tagged"):
         cold.tag(name, f"{version}{_COLD}")
     return f"{tag}{_COLD}"
@@ -250,10 +305,16 @@ def _writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _hand_over(source: Path, target: Path) -> None:
-    """The tar under its name, whole or not at all."""
+    """The tar under its name, whole or not at all; a link stays, and a pipe takes what is written."""
+    special = target.exists() and not target.is_file()
+    target = target if special else Path(os.path.realpath(target))
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if special:
+            with source.open("rb") as read, target.open("wb") as write:
+                shutil.copyfileobj(read, write)
+            return
         shutil.copyfile(source, part)
         part.chmod(0o644)
         part.replace(target)

@@ -24,6 +24,7 @@ def warm(json: bool, dry_run: bool, export: str | None, import_: str | None, **v
     from tempfile import TemporaryDirectory
 
     from weighbridge.effects import probe
+    from weighbridge.effects.disk import file_to_write
     from weighbridge.effects.keyring import Keyring
     from weighbridge.effects.warm import import_layer
     from weighbridge.effects.warm import warm as warm_up
@@ -33,6 +34,7 @@ def warm(json: bool, dry_run: bool, export: str | None, import_: str | None, **v
 
     if export and import_:
         raise BadValue("--export and --import are two ways", "leave one of them out")
+    file = file_to_write("--export", export)
     plain = {name: default for name, (default, _) in RUN.items()}
     it = asked({**plain, **values})
     check_kept(it)
@@ -48,8 +50,8 @@ def warm(json: bool, dry_run: bool, export: str | None, import_: str | None, **v
         keyring = Keyring(Path(folder) / "home")
         keyring.ensure()  # of a run that nobody asks
         own = asked({**plain, **values, "name": f"{it.name}-warm", "port": "0", "keys": str(keyring.file)})
-        file = Path(export).absolute() if export else None
-        done = warm_up(it.plan, own.spec, it.name, it.catalog, it.folders, say, export=file)
+        home, target = it.home(it.name), file.absolute() if file else None
+        done = warm_up(it.plan, own.spec, it.name, it.catalog, it.folders, say, home=home, export=target)
     show(done, lambda: warmed_text(done), json)
 
 

@@ -20,14 +20,14 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 HOME = Path(__file__).resolve().parent
 LAYER = HOME / "warm"
 FORMAT = 1
-SEEN = ".weighbridge-warm.json"  # in the cache: what the last start was, and which layer was laid
+SEEN = ".weighbridge-warm.json"  # in the cache: what the last start was, what it found there, and which layer was laid
 ASIDE = ".weighbridge-warm.part"
 _LOCK = ".weighbridge-warm.lock"
 _LOCK_SECONDS = 60
@@ -71,6 +71,24 @@ def files_of(cache: Path, wanted: dict[str, Any]) -> list[str]:
     return sorted(p for p in plain if travels(p, wanted))
 
 
+def times_of(cache: Path, wanted: dict[str, Any]) -> dict[str, int]:
+    """When each file was last written, in ns: a start that follows tells its own from what it found."""
+    found: dict[str, int] = {}
+    for path in files_of(cache, wanted):
+        with suppress(FileNotFoundError):  # an engine's own, while it works
+            found[path] = (cache / path).stat().st_mtime_ns
+    return found
+
+
+def noted(cache: Path) -> tuple[dict[str, str], dict[str, int], str]:
+    """Key, files found and layer laid, as the last start noted them; the key is empty where none did."""
+    seen = read_json(cache / SEEN)
+    key, found = seen.get("key"), seen.get("found")
+    if isinstance(key, dict) and isinstance(found, dict) and all(isinstance(t, int) for t in found.values()):
+        return {"card": "", **key}, found, str(seen.get("laid"))
+    return {}, {}, ""
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """An object in a file; an empty one when there is none."""
     try:
@@ -99,20 +117,26 @@ def use(wanted: dict[str, Any], card: str, layer: Path = LAYER) -> str:
         with alone(cache):
             return _used(wanted, card, layer, cache)
     except Unfit as e:
-        return f"cold start: {e}"
+        line = f"cold start: {e}"
     except OSError as e:
-        return f"cold start: {e.filename or cache}: {e.strerror or e}"
+        line = f"cold start: {e.filename or cache}: {e.strerror or e}"
+    with suppress(OSError):
+        (cache / SEEN).unlink()  # the engine fills the cache now, and nobody noted for what
+    return line
 
 
 def _used(wanted: dict[str, Any], card: str, layer: Path, cache: Path) -> str:
-    key = full_key(wanted, card)
-    before = read_json(cache / SEEN)
-    kept = before.get("key") == key and bool(files_of(cache, wanted))
+    key, there = full_key(wanted, card), times_of(cache, wanted)
+    last, found, before = noted(cache)
+    if last != key:
+        found, before = there, ""
+    before = before if there else ""
     laid, ignored = "", ""
     shutil.rmtree(cache / ASIDE, ignore_errors=True)  # of a start that was killed
+    note(cache, {"key": key, "found": found, "laid": before})  # first: what comes from now on is this key's
     try:
         if layer.exists():
-            laid = lay(layer, key, wanted, cache, str(before.get("laid")) if kept else "")
+            laid = lay(layer, key, wanted, cache, before)
     except Unfit as e:
         ignored = f"the warm layer is ignored: {e}"
     except OSError as e:
@@ -121,11 +145,23 @@ def _used(wanted: dict[str, Any], card: str, layer: Path, cache: Path) -> str:
         ignored = f"the warm layer is ignored: its key.json is none: {e}"
     finally:
         shutil.rmtree(cache / ASIDE, ignore_errors=True)
-    note(cache, {"key": key, "laid": laid.partition(" ")[0]})
     if laid:
+        note(cache, {"key": key, "found": found, "laid": laid.partition(" ")[0]})
         return f"warm start: {laid.partition(' ')[2]}"
-    line = "warm start: compiled before, kept in the cache" if kept else "cold start"
-    return f"{line}: {ignored}" if ignored else line if kept else "cold start: nothing is compiled for this plan yet"
+    return _without_layer(key, there, found, ignored)
+
+
+def _without_layer(key: dict[str, str], there: dict[str, int], found: dict[str, int], ignored: str) -> str:
+    if key["card"] and there.items() - found.items():
+        line = "warm start: compiled before, kept in the cache"
+        return f"{line}: {ignored}" if ignored else line
+    if ignored:
+        return f"cold start: {ignored}"
+    if not key["card"]:
+        return "cold start: nothing in the container names its card"
+    if there:
+        return "cold start: what the cache keeps was there before this plan"
+    return "cold start: nothing is compiled for this plan yet"
 
 
 def lay(layer: Path, key: dict[str, str], wanted: dict[str, Any], cache: Path, laid: str) -> str:
@@ -140,6 +176,8 @@ def lay(layer: Path, key: dict[str, str], wanted: dict[str, Any], cache: Path, l
     other = difference(manifest["key"], key)
     if other:
         raise Unfit(f"it was made for another: {other}")
+    if not key["card"]:
+        raise Unfit("nothing in the container names its card")
     if laid == digest:
         return f"{digest} from the image, laid before"
     for path, (sha256, _) in manifest["files"].items():
@@ -205,12 +243,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 def pack(wanted: dict[str, Any], cache: Path, card: str, out: IO[bytes]) -> dict[str, Any]:
     """Writes `warm/cache/…` and then `warm/key.json`: the same folder, the same bytes. Raises Unfit."""
-    key = full_key(wanted, card) if card else read_json(cache / SEEN).get("key")
-    if not isinstance(key, dict) or not key.get("card"):
-        raise Unfit(f'{cache} does not say which card it was made on; give it: --card "NAME, CAPABILITY"')
-    other = difference(key, {**wanted["key"]})
-    if other:
-        raise Unfit(f"{cache} was filled by a start of another plan: {other}")
+    key = _packed_key(wanted, cache, card)
     paths = files_of(cache, wanted)
     if not paths:
         raise Unfit(f"{cache} holds nothing that an engine compiled")
@@ -228,6 +261,23 @@ def pack(wanted: dict[str, Any], cache: Path, card: str, out: IO[bytes]) -> dict
         manifest = {"format": FORMAT, "key": key, "made": made, "files": files}
         add(tar, "warm/key.json", json.dumps(manifest, sort_keys=True, indent=1).encode(), 0o644, newest)
     return manifest
+
+
+def _packed_key(wanted: dict[str, Any], cache: Path, card: str) -> dict[str, str]:
+    """For what all that a cache holds was compiled. Raises Unfit where a part is another's, or nobody knows."""
+    key, found, _ = noted(cache)
+    made_on = key.get("card") or card
+    if not made_on:
+        raise Unfit(f'{cache} does not say which card it was made on; give it: --card "NAME, CAPABILITY"')
+    here = full_key(wanted, card or made_on)
+    other = difference({**key, "card": made_on}, here) if key else ""
+    if other:
+        raise Unfit(f"{cache} was filled by a start of another plan: {other}")
+    left = sorted(found.items() & times_of(cache, wanted).items())
+    if left:
+        more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+        raise Unfit(f"{cache} was filled before this plan used it: {left[0][0]}{more}")
+    return here
 
 
 def _read(path: Path) -> tuple[bytes, int, int]:

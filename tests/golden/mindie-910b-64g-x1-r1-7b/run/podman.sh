@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=467e36a4314ac194a2930e7d4f13695cb89b85ab06bdf91ff3b378bf446f15ce \
+  --label io.weighbridge.plan=6a7b74974b821fb05ec423a8f108108871fdf088204a203ff8ed3838b1b8791b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=b90c15bb04e8bef7bed2df659de365a84b221b6e012912487f4ba8a1bfa87a4c \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-467e36a4314a
+  --label io.weighbridge.spec=0241ee7c421659513192b653d0820c2bfecf2a20e2f695ef99a9fafcf3fe9bb9 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-6a7b74974b82

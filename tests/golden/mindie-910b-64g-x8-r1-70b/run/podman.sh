@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=506b8df06abf42351a81a858446d981263eeaa50d5f5fb230293434ad2c3dd84 \
+  --label io.weighbridge.plan=a729467afb839e3773902183e68f0231aa6e0646ad20bdf94e3581bf6b3e95e1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=e7cd8a5994ca9088e1681f5a62e5e1c5aee5234cb0a77ffac7c8ca6507404c4d \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-506b8df06abf
+  --label io.weighbridge.spec=7ad3d598dcd903f75212915be10a2b426abc859660f8fc3b3499066a1d42d5bc \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-a729467afb83

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b808063b333d681e2d806ed5505673fd3e9c23f68382f8523679afbad2225a50 \
+  --label io.weighbridge.plan=7106bb4dbfd1a8087cde805ea0d34edf40da89ebbce6069bec7a3afe7d7ec5b9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=e1c9c889363ad708538ac2e949a77fab427ff27e2516942a4d517766351c7cfa \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-b808063b333d
+  --label io.weighbridge.spec=d1171f188a79e2f3a8b00774f1e0999d1c6d00576958f77a1dfc7e04afa9deb8 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-7106bb4dbfd1

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=7e86936a0286d56ac12ce5f53f49f3bdca6681080a6a44efe7b76ccbbd5db559 \
+  --label io.weighbridge.plan=c8048e7a5a77c683cf94230cc7fadd5f02729c28eca8399550ee899231f3048f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=973c1338e2ef06ea2b8a4334303f7d2b21cf971ce6ccd081affc8db8d7aece0b \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-7e86936a0286
+  --label io.weighbridge.spec=82a97eb75fe1ea6c7ab546e7d0e9dd0f10f24dc9c41d48a3232910c010038ed0 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-c8048e7a5a77

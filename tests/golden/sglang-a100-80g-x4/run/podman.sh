@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c337930053691eef32398b376771f573f06a39b216670276574125796e666a59 \
+  --label io.weighbridge.plan=862ca64244b95beccf6a5315d07bbcd5603ad1fcebe9844da7c2d3ed57f732dc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=db1fa917f3c6ed23267454633e901e760e7ca285a49a1ab0e64aa17a0a62bbfc \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-c33793005369
+  --label io.weighbridge.spec=ff1c3df69e3163ffae058557cf89c292ed1bc8785246fa3ce42ec9121d12ff29 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-862ca64244b9

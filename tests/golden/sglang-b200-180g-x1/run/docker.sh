@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=92e24ca408d2507a862b4f15981e857f336ea675b2c2ae736ad05dfe9a9f222e \
+  --label io.weighbridge.plan=80eca2fb793cb250ed80fb68a8b62e4c00b2ada4a16f917dc444ea362caaca42 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=8fdc363ab7e71a27d39071cd39552281db79831d660b2aa83717a936061e9a74 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-92e24ca408d2
+  --label io.weighbridge.spec=fbfc099c56513899c6d506b0805b4589a7e9e00a103e33a434cb43eeca89a24f \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-80eca2fb793c

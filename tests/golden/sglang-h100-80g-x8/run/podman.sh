@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=5e5ff360219d99b8eee0c4bc2fcea1a24aa4604113eb5173d8a02e12654db5b7 \
+  --label io.weighbridge.plan=ecc54730f37f7e4ba386e4b231d9781631905f026dbdd002dc36c767743e4ab1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=2e16390b4094bd6ffbb7a85b906422fadfa508201480ae92740ed7bf9aacec47 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-5e5ff360219d
+  --label io.weighbridge.spec=00c814d43eb4bff94ee5714ee67159471d8b8eaad65619a5bca8a5d931525299 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-ecc54730f37f

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=02a768d776a77b3e8b3ca0dc8e56fe15c13b1d3a4620328fa4b968f86eda7039 \
+  --label io.weighbridge.plan=1d97c2782c7ad0fb30544a510fa0e7abb0247d09387a7d2ab72d41388b723512 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=641e8445592ab841d83eafc3306bd994a1ff257802c542a26faa188fc9abc3c3 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-02a768d776a7
+  --label io.weighbridge.spec=a8ce524fbe9647cdbb30d022b2fa3768adced41b3cd89515e49cb0b01d0ebf61 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-1d97c2782c7a

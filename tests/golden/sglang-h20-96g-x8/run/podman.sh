@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=18506a283712fd4722cb21a3f257ffff485dff1e518eada3b0c21df9360c79ed \
+  --label io.weighbridge.plan=5dd0dca3f587afd4aa56e2874ab4c6cdd6ed2f07323ccce0828ed7d8abfd0ca2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=a5499696c173c39217a1805c1aa83a3333b2bd3f4d27c53aa5b96810e9542ec4 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-18506a283712
+  --label io.weighbridge.spec=c885c9f6db808f991aea21a0bd8056760a3a0664b7551b5ce1ca51cbb678c58a \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-5dd0dca3f587

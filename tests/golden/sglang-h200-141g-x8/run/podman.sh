@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bff351739e1482e58b327626eea03b26fe9fd622ca6bbd4efb29f781b45df072 \
+  --label io.weighbridge.plan=bc535840903a333fa0f9755e465f514903c1feaca40191322f5643a9ed070ee7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=98fe480bd19729ce2a5492a0541a2b2e9c27f1089aa65e1bf5b3fc0b59833df5 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-bff351739e14
+  --label io.weighbridge.spec=44dc507267a989266ebfccbfbcf871f4cd9b170d0c5c6763992fb18b08d71501 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-bc535840903a

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f59263d460820e7d2569761ca95e3ce5c88837d0a3f088a592a2aeac6ffb3825 \
+  --label io.weighbridge.plan=78513e3af506fbe63bde3f4c2b46fa2a7cb46a81b3b9f6e04b3254d528dbe9d7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=6a6e204bd360ffab1ba57ed4150ea3323db8e19f29eabbf485e0ae1716cdd296 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-f59263d46082
+  --label io.weighbridge.spec=5d516d8b47f651c2dc785469d8defd211eab787096fe1110307a67ab1cdec5d0 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-78513e3af506

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=605af51906f31e780981d34482f600d075f2a0bf06dd96f378e507c0f8b9b40b \
+  --label io.weighbridge.plan=d3ff5271778b388c2821d14e90f15c1b955584c325f4946b0b3d15d6845dc028 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=36bc9f4cfea7ed1dbad74acaf05110e7115b171eb3b8ed8af03940145da92f66 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-605af51906f3
+  --label io.weighbridge.spec=6e92257ed6289fc46a262ae6560c1e3f5ae6160130d02854615f0e1ff3e6502d \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-d3ff5271778b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=292d1201903cbab4d484efcbbd20641d3d25baf4f3d2b81b802763bd2a2dd361 \
+  --label io.weighbridge.plan=b0a02d93b8681540663f5470d24833a08e9abb79a2cc8314ee53f975d50a50f2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=d5b84f559105c27b66b98c53d1f297fc9910d55104e8847a8fe5c066cc38808b \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-292d1201903c
+  --label io.weighbridge.spec=869b46de16c45810e14c12c22665c66dd28d7f9e7727835dabddcfe3e6163690 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-b0a02d93b868

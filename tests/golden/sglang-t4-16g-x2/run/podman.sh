@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ad12de0e56eaaf4a0ae4e4041c0e14be42d82da92277df4399b522351c21f355 \
+  --label io.weighbridge.plan=c1fbabf76de3b21599ce9fdfbc6b5e71e826c134a9d8a413def96986361997f9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=e3e989ffbe27365696b009c6bb1986a42def293c0b3196616d187aaee7429f4c \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ad12de0e56ea
+  --label io.weighbridge.spec=0f50640f9e43087e31f28a97408e50a71d700fba93b41cb6fa24dce11bb7410c \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-c1fbabf76de3

@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0b4f0ec7700222db19c9dc06a05b0fb0f71b023b268fecca18baa36cefd85293 \
+  --label io.weighbridge.plan=b7e244e3d85b94f603a24fc464451068ff882ddb4c4e5eb65cb4bd81895a2fc3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=b3dce82b7a708aafaf61a9debe1d41972ff7416513160a996d10d2e310487c7f \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-0b4f0ec77002
+  --label io.weighbridge.spec=e2dff05ebf75d3e0131caf4fec8816d2e8a8b1d0b2df71af7ac8155e967083bb \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-b7e244e3d85b

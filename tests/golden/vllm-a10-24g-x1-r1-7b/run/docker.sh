@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=e2339d3029304c35dcb1ce2434a077837a92cab86fe7d2bd262c536bd494b678 \
+  --label io.weighbridge.plan=287bd3f8700176fa7de68b24e3bc00463cae98d641da762aa412b405b3a3a360 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=9b55d706055ebc8b372c79ff76505b01994906ee0812aa53a4d5616968ce36ae \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-e2339d302930
+  --label io.weighbridge.spec=c3695cc372d946a1182069b58058013027f622edaa36227a0467051312c6a82c \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-287bd3f87001

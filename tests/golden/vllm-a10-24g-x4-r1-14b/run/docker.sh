@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9d2355102f403e284c54885c66f02801fe3e338aea498f34ec9a6724dff8045a \
+  --label io.weighbridge.plan=54836009fb3b2cfe4253eb0cce8fec6013a8831e38d93477ced5e9879da7c030 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=cc2f2cf0e6afb3ea766d449014f81c29a480ec0aafbb865a2f1155dd567eceec \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9d2355102f40
+  --label io.weighbridge.spec=73b5a357f5fb6e3a6545f3f2482e985d28bb88be2e3afba9b218c6e29df3cd8e \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-54836009fb3b

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=319134d3a6adcf95eee01fb42f44bad9e99ebae2423c95ccce3bfdafb5126436 \
+  --label io.weighbridge.plan=ad5e252fef3c7b4576867aec3aee6109f419df22d405d40afd4c94c1678fb59f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=8d4ce3f907495316b9db36e4d8d80cc228cef167ae6754a5f160f7a9c6a21a4d \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-319134d3a6ad
+  --label io.weighbridge.spec=34dfae0cda00ce0e7fdd40393e30729e7a7f17fb4802c0c76da24a22e0f80a02 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-ad5e252fef3c

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=32276f53923fc36ef35a538f70fc12d0bb1a317a7073b56df70e311df52e13f3 \
+  --label io.weighbridge.plan=257f3c56024f0a58a4ce1413b384bf0ac094ff981763a8e02b7a747b0b5c3c9a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=a40660a6cbe349b3f9343bb171af5761cac10e9f33fe6d13fcc48367a2a87fa3 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-32276f53923f
+  --label io.weighbridge.spec=0fb5bab2a8b8708eda903bf7e898793ed8d8ccdb8f8319bf9132a076543adeee \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-257f3c56024f

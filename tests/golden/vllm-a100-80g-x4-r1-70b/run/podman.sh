@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ea80f10965ce272af06b890d4ed0a1482b5a03ab7da767f731f978ccc4332e33 \
+  --label io.weighbridge.plan=52d950b063ab1e2e7e6efb4202dc2609b6de5910d75bab775e6f2f6681b24a5f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=df64ab941e57fb1a69156444ddab16d7827566fc662ae158ebee248e75bc82dd \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ea80f10965ce
+  --label io.weighbridge.spec=bd4991c827f9bb1b728e49511c35ae10a720f1e6bf8a695d923355ebb1e0c4fb \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-52d950b063ab

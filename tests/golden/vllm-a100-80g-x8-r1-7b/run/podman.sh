@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7a4f85e0f69f3855c974a292c7e9d36352b0685760f08e7867bd1a2d18ab76ec \
+  --label io.weighbridge.plan=8d2c02ff3f2c46fca310572e10d76a5de98e1facecc9e25d9ae3fc7b3e025b3d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=f975361612adf811a158d41f33191bfddee1906653737ae1c47f7162d6efde3d \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-7a4f85e0f69f
+  --label io.weighbridge.spec=e2f32aad98b4c0354e720a155378284f729c2c6d1c8653839be7224e58a0e1ca \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-8d2c02ff3f2c

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ef63d10c2353cc08251a909011dde56195cfe609174cd2deae075c102b8d28f5 \
+  --label io.weighbridge.plan=5ac460e5bd2e9e31a8567ea960c0bb82fef503010b5f674ce57bcab8a5b97e73 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=93f6b4f99274d0e756bad7173db6b8c8b497f86955241f98039b67818e567de9 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef63d10c2353
+  --label io.weighbridge.spec=86131dcde17c01a7d64202bc74f0c826bc554ffb7a3ef7d8eeabcddda3aa8e2f \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-5ac460e5bd2e

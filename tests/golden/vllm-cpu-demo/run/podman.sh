@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=0065f33dba9263760ea982f88809920db5a55fcdb479360b65933aa809887918 \
+  --label io.weighbridge.plan=c69a822d795f6e53950f2216b40750054471d3400ee69973861fd5da4366b24f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=4773554619f40ed50544f0df033764c39a031dba08c624a75439393ca1eda092 \
-  weighbridge/vllm:cpu-weighbridge-demo-0065f33dba92
+  --label io.weighbridge.spec=9af281cdfe9155e82641fa76c8d32b1089df416413f464dd57735f99306f5deb \
+  weighbridge/vllm:cpu-weighbridge-demo-c69a822d795f

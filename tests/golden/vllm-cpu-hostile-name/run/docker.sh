@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=d64b807e3758f46d457fdf88264051a0dc6dc0c8bc4444278b47dd175a155ef6 \
+  --label io.weighbridge.plan=1bca50a19ea9f9ca5df42b2fe997c307190deeca641938933b9fe82bdfd9f5af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=26b9b8f6b523a567f6a5ab6b37e8ec54070e24310a81163689985ecab95c9af0 \
-  weighbridge/vllm:cpu-it-s-a-model-id-d64b807e3758
+  --label io.weighbridge.spec=60ec2da17712f00c153e98939cc7c9b3087d1183b63050a8d14ec22876cdac1d \
+  weighbridge/vllm:cpu-it-s-a-model-id-1bca50a19ea9

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=15d5a4d2e55c9ce23f9a5d63e46bf9723de76990be7285e2474ba04e0108d158 \
+  --label io.weighbridge.plan=29114389c1aa43aa132ef9982798b0cd62feccb38d3e206d8e6a753bb8a7b053 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=b5f8948002144cfd92696736891ab4d6d271f53f176599ef870fdf2b78c2f37e \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-15d5a4d2e55c
+  --label io.weighbridge.spec=67123e65ae79353f7be028840fa39cbadaef32a6a4bfdd44117593879ac633d6 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-29114389c1aa

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=0ce83d7bd29e04f09956f704c135f4a1a5ab5efca5352d1837d801a1da6550f7 \
+  --label io.weighbridge.plan=795648eba620992e594973e9aa1e971b7e3cf5f4ed5f41780957606d7aaee160 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=a74433402ddbeae266c9701a1f023dc54c1e28a7a8e556dfcd82848b765ac4f6 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-0ce83d7bd29e
+  --label io.weighbridge.spec=2fb067c8296672153ca9d9021eeb23c604fc2e7218f4e009d517ce71f0689d86 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-795648eba620

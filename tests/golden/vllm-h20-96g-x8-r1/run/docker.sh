@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ab10539e1465de9052091565270788ca7de31f1537481a9f5fd812df767238bd \
+  --label io.weighbridge.plan=befb80f2c5d61f6dde03861d1f0ad25e04479ace5895aaae440d5e8dab76b6b7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=44200ec1054cebd7cff0e2e4cb3446ac678f8f937e5d2ee6ff5a105396a28386 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-ab10539e1465
+  --label io.weighbridge.spec=c7625b01fa92214cfc9d0584eb6c44c8396f44fed2e4eb682408e015085cdf5d \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-befb80f2c5d6

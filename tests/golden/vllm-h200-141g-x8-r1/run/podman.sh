@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ef91bc585bc86051a91eb2c61d3305ba14b0e7d8df1cfdcb8bd61c20bc14544d \
+  --label io.weighbridge.plan=28771c8feb470af2d79eadd282cbcad171561783720ae87ce8c19737c5702675 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=e7e90247ba94ce9f5718fd75d97d4bfaaaee317579d593ea49570d78b9f7b12a \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-ef91bc585bc8
+  --label io.weighbridge.spec=b4c844116937e1bc9e3eb83919bb7635892bf0b1761d0dec2d1e9eebbfa28039 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-28771c8feb47

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=f0562a9f01ee616349a413e95adc7f9819a46b830f5079db9e1f505d0a548655 \
+  --label io.weighbridge.plan=43896e17205d9afa409168371c5b7df65071c361f131dcb2dd803a6e370dbc5b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=fbafd6dd80f1ba769e8264f051181f7a0f2664701b0d5b212e84a60cf09ddb0a \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-f0562a9f01ee
+  --label io.weighbridge.spec=90eaed27ef91b5293f4281e2ba7dabc0f967c60ff56ce1351f851473cb5744ce \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-43896e17205d

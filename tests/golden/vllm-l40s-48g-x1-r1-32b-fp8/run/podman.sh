@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=a1cd6e789855470706f1141e234d8f42decdcd613e35cb6ab617fb755d3b7059 \
+  --label io.weighbridge.plan=2d6fa2ee1825c97ba7b9969239be5e59214d1d6085367b4d8c93fc3bc0b12c0e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=5ed6e1df21a90a878dbe28e12adf71dda96a0673a58e16dea5f8f551f299440b \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-a1cd6e789855
+  --label io.weighbridge.spec=4408a2e9fc7047f8f00a523169dff118f45dbc57674b488b519390101ed5e686 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2d6fa2ee1825

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c6535e35ca28ea45eb46714d890b5e6b19a1a235609065e439c9809909651a97 \
+  --label io.weighbridge.plan=1196ee5acabba0905c6d748ac779fbe33b4e6114b282edb171c62d2dd40d5b44 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=69ba3e72d334afcf5f8d9a3ae4e02e9db6a244b997285c46567f82c1cdaa5e88 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-c6535e35ca28
+  --label io.weighbridge.spec=76a626848813b143c472ab6fa471cb1dc4870e1ee0dbf091fea82e28a6f87169 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-1196ee5acabb

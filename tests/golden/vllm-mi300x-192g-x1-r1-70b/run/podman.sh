@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=22a52e64051ada3c625b0e8266886b0fe732ea401e2aa21769043fb12d1b1952 \
+  --label io.weighbridge.plan=681650e1111ca75cac85311c18a119e50394e0049951a48c8e6f2b4bb89f28cc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=f882bc98feb21a4ec9624d2b70d3d2210052c1e11bd870547b623eb7022feaaa \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-22a52e64051a
+  --label io.weighbridge.spec=18f5c96fbd5df8e989c91ee70053952c681fae4f4efda1ebb6fcca313f095142 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-681650e1111c

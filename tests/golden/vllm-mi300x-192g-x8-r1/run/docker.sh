@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=dd105ee0c0cd724a1b3c8fab5f54dff07e6547ab70247ff13be16e266e10c871 \
+  --label io.weighbridge.plan=0db58861efafdde3f7c9a7e7c428d197129dbd9002c6fa82a34a3ab94fb4eb25 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=27ace0a4ad4d96252e38d50ad2178cee7e5a943a53859d322698a1bb532c0f73 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-dd105ee0c0cd
+  --label io.weighbridge.spec=2efc0aad7f2b6e6a02aad76447004e44fdcc4e13fc444b6d0402296538180c2f \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-0db58861efaf

@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=eafbb78be48c5aa1e37a7322b617a9a8072b74bcfa2855ce641ce980792a76c2 \
+  --label io.weighbridge.plan=fcd73b5ccba66b054c504e9f8a1d3bad601f02853aeb9e55a18df8a951dd7db4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=173f06faf6a856b42a3e98f16a1ee1241ea63a1a1eaf73757e58efe21370222e \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-eafbb78be48c
+  --label io.weighbridge.spec=ded47f6257540e15915063d40717550a4385d87d12a8e21a9658f26d9cb1b2f1 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-fcd73b5ccba6

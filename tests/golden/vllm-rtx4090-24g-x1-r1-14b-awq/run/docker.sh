@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=d41a09ef944495556c3c8f1e0479f72ba00530f11ded90ce3d4ac751a80d87ff \
+  --label io.weighbridge.plan=325effe7ed8c5def33bb9ce3fe66ef7a8ce9de075c0913c7a0fe5aa58c45ee4f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=ae2799d5c5f3c99f53d4f2645191a0932a10028e1f5d34ce5d83246d844fe9e6 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-d41a09ef9444
+  --label io.weighbridge.spec=d63a3fae289135e13bd12c05f2fe0bc470efb8b53f5c3919bdc1e1ff66662137 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-325effe7ed8c

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=be834dc8aa92c7a8edf72e50918b9c89bb30e23af8eb2128d599228e4dfd5ae0 \
+  --label io.weighbridge.plan=58c6cca501ded053668cc6a8a0047d9684cad3a7925be29dcf4e755eb56b72c7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=ffaba91adbdc5e1943252ab6316bf1cc054f6217f0a14047524344f12e220712 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-be834dc8aa92
+  --label io.weighbridge.spec=989f9e700ec49dd47f5b7f69466655ee600b79624e123b187a4efa5a3421a1b2 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-58c6cca501de

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=8c6a96b8bf0ef6d4cdddbf05c91f9c51519ae0c79ea7281901f3e7984f6bd7cb \
+  --label io.weighbridge.plan=d103ac6e07975ff33c40092b48a41ab5e46c5cf88c26766bfe720b96c40b2122 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=d9b7d8c43c31f1ddd05828bf7db4afbe5ba24a92be6eff4aaeb7e0b11e2ab5f1 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-8c6a96b8bf0e
+  --label io.weighbridge.spec=43c1e3ed42af69607dcecd08249ab4616b3f6cfeb3166e5c3263cb9409a11914 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d103ac6e0797

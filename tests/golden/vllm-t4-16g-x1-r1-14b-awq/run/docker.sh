@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=eed2f16c37f55248f2ff326b12f545548af147ce04a4ccde5b7147b7620fdf4b \
+  --label io.weighbridge.plan=a2f5416544222728cc89a7454beb2288e8ca4b451890b267af5d6ea757963214 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=4f346c28fc90c9cc9fa7fc45597a4295779be6de239acdaf8f3d813592865ccf \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-eed2f16c37f5
+  --label io.weighbridge.spec=2f12f44c0f06730116c2d9cd53dc0bced2d8bc64f459122080496ae98b27fff0 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-a2f541654422
