@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.main import program as of_invoke
 from invoke.program import Program
 
-from weighbridge.cli import VERBS, complain, hang_up, help_of, typed
+from weighbridge.cli import VERBS, complain, flush, hang_up, help_of, typed
 from weighbridge.errors import BadValue, Refused, nearest, unknown
 
 BEGIN = """\
@@ -52,8 +53,10 @@ class Verbs(Program):
         except ParseError as e:
             raise self.refused(explained(e, list(self.collection.task_names))) from None
         except BrokenPipeError:  # the reader has seen enough
-            hang_up()
+            hang_up(sys.stdout)
             raise Exit(code=0) from None
+        finally:
+            flush()
 
     def refused(self, error: Refused) -> Exit:
         return Exit(code=complain(error, "--json" in self.argv))
