@@ -192,8 +192,13 @@ def test_what_is_written_aside_is_new_and_nobody_elses(tmp_path: Path, monkeypat
     """Whoever guessed its name would read a key, or have another file written over."""
     (tmp_path / "victim").write_text("kept")
     (tmp_path / f".x.{os.getpid()}").symlink_to("victim")
-    seen, chmod = [], os.chmod
-    monkeypatch.setattr(os, "chmod", lambda p, m, **kw: (seen.append(Path(p).stat().st_mode), chmod(p, m, **kw)))
+    seen, chmod = list[int](), os.chmod
+
+    def looked_at(path: str, bits: int) -> None:
+        seen.append(Path(path).stat().st_mode)
+        chmod(path, bits)
+
+    monkeypatch.setattr(os, "chmod", looked_at)
     before = os.umask(0)
     try:
         disk.write_file(tmp_path / "x", "1", mode=0o640)

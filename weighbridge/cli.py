@@ -91,13 +91,13 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        hang_up(sys.stdout)
+        hang_up()
 
 
-def hang_up(stream: TextIO) -> None:
-    """Say no more on a stream of which nobody reads the rest; what it still holds goes nowhere too."""
+def hang_up(stream: TextIO | None = None) -> None:
+    """Say no more on a stream (standard output) that nobody reads on; what it still holds goes nowhere too."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
+    os.dup2(nowhere, (stream or sys.stdout).fileno())
     os.close(nowhere)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +52,7 @@ class Verbs(Program):
         except ParseError as e:
             raise self.refused(explained(e, list(self.collection.task_names))) from None
         except BrokenPipeError:  # the reader has seen enough
-            hang_up(sys.stdout)
+            hang_up()
             raise Exit(code=0) from None
         finally:
             flush()

@@ -651,6 +651,7 @@ def test_uploads_cannot_take_the_room_of_keys_and_draining(tmp_path: Path) -> No
         gate, alice = Gate(ring, port, client), ring.add("alice", "api").value
         until(200, gate, alice)
         with upload(gate, 31):
+            wait_for(lambda: kept_kib(name) > 30 * 1024)
             wait_for(lambda: client.post(ASK, content=long).status_code == 503)
             refused = client.post(ASK, content=long)
             assert (refused.headers["retry-after"], refused.json()["error"]["code"]) == ("5", "gateway_full")
@@ -660,6 +661,7 @@ def test_uploads_cannot_take_the_room_of_keys_and_draining(tmp_path: Path) -> No
             assert until(401, gate, alice) < 10
         wait_for(lambda: client.post(ASK, json={"prompt": "x" * 2**21}).status_code == 200)
         held = upload(gate, 31)
+        wait_for(lambda: kept_kib(name) > 30 * 1024)
         wait_for(lambda: client.post(ASK, content=long).status_code == 503)
         drained(name, port, then=held.close)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +172,7 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
         for line in host.logs(host.container(name), follow=follow, tail=lines):
             print(line, flush=follow)
     except BrokenPipeError:  # the reader has seen enough
-        hang_up(sys.stdout)
+        hang_up()
     flush()
 
 
