@@ -440,6 +440,32 @@ def test_a_reader_that_leaves_early_sees_no_traceback(program: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("program", ["invoke", "weighbridge"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["models"], 0), (["models", "--json"], 0), (["--list"], 0), (["plan", "--help"], 0),
+        (["lint", "--command", "vllm serve x --api-key k"], 1), (["models", "--jsno"], 2),
+        (["plan", "--json", "--model", "none"], 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_changes_no_exit_code(program: str, words: list[str], code: int, unbuffered: str) -> None:
+    """For a reader of both streams too: what failed has failed, whoever looks."""
+    for both in (False, True):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", program, *words], cwd=ROOT, stdout=writer,
+            stderr=writer if both else subprocess.PIPE, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+        os.close(writer)
+        assert done.returncode == code, (both, done.stderr)
+        assert both or b"Exception ignored" not in done.stderr
+        assert both or b"Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built and installed into a folder of its own."""

@@ -212,6 +212,32 @@ def test_a_pair_that_is_none_stands_in_the_way_of_no_other_change(
     assert sorted(p.name for p in tmp_path.glob(".*")) == []
 
 
+def test_a_pair_that_could_not_be_tried_is_not_served(
+    gateway: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No process was left for `nginx -t`: the old pair is back at once, and each look tries again."""
+    one, other = pair(tmp_path / "one"), pair(tmp_path / "other")
+    cert, key = tmp_path / "one" / "cert.pem", tmp_path / "one" / "key.pem"
+    found = prepared(tmp_path, gateway, WEIGHBRIDGE_TLS_CERT=str(cert), WEIGHBRIDGE_TLS_KEY=str(key))
+    found.process = subprocess.Popen([sys.executable, "-c", "pass"])
+    found.process.wait()
+    found._words = lambda: [str(tmp_path / "no-such-program")]
+    cert.write_bytes(other[0])
+    key.write_bytes(other[1])
+    for _ in range(2):
+        found.follow()
+        assert (tmp_path / "tls.pem").read_bytes() == one[0] + b"\n" + one[1]
+        assert sorted(p.name for p in tmp_path.glob(".*")) == []
+    assert capsys.readouterr().err.count("cannot be taken over yet") == 1
+    found._words = lambda: ["false"]
+    found.follow()
+    assert (tmp_path / "tls.pem").read_bytes() == one[0] + b"\n" + one[1]
+    found.seen = found.seen._replace(cert=None)
+    found._words = lambda: ["true"]
+    found.follow()
+    assert (tmp_path / "tls.pem").read_bytes() == other[0] + b"\n" + other[1]
+
+
 @pytest.mark.parametrize("wrong", ["other", "nothing", "encrypted"])
 def test_a_pair_that_is_none_ends_the_start(wrong: str, gateway: Any, tmp_path: Path) -> None:
     one, key = pair(tmp_path / "one"), tmp_path / "one" / "key.pem"

@@ -218,6 +218,27 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "new"]
 
 
+def test_what_is_written_aside_is_new_and_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever guessed its name would read a key, or have another file written over."""
+    (tmp_path / "victim").write_text("kept")
+    (tmp_path / f".x.{os.getpid()}").symlink_to("victim")
+    seen, chmod = list[int](), os.chmod
+
+    def looked_at(path: str, bits: int) -> None:
+        seen.append(Path(path).stat().st_mode)
+        chmod(path, bits)
+
+    monkeypatch.setattr(os, "chmod", looked_at)
+    before = os.umask(0)
+    try:
+        disk.write_file(tmp_path / "x", "1", mode=0o640)
+    finally:
+        os.umask(before)
+    assert [bits & 0o777 for bits in seen] == [0o600]
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "victim").read_text() == "kept"
+
+
 def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")

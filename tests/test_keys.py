@@ -18,7 +18,7 @@ from test_cli import refused
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects.keyring import Keyring, Made, read_secret
-from weighbridge.effects.tls import check_pair, self_signed
+from weighbridge.effects.tls import by_hand, check_pair, self_signed
 from weighbridge.errors import BadFile, BadValue, HostError, Refused, UnknownName
 from weighbridge.keys import digest, keys_text, read_keys, with_key, without_key
 from weighbridge.reach import asked_at, bracketed, is_open, read_reach
@@ -160,12 +160,25 @@ def test_keys_are_added_listed_and_revoked(inv: Any, tmp_path: Path) -> None:
         (["add", "--key-name", "a b"], "is no name", "--key-name alice"),
         (["add", "--key-name", "a", "--scope", "metric"], "no scope called", "did you mean metrics?"),
         (["add", "--key-name", "a", "--key-file", "."], "is there already", "name a new file"),
+        (["add", "--key-name", "a", "--key-file", "new/"], "is a folder", "--key-file new/NAME"),
     ],
 )
 def test_what_cannot_be_is_two_lines(words: list[str], message: str, hint: str, inv: Any) -> None:
     first, second = refused(inv("keys", *words, "--keys", "house/keys"))
     assert message in first
     assert hint in second
+
+
+def test_a_key_that_can_be_kept_nowhere_is_not_made(inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "notadir").touch()
+    file = ("--keys", "house/keys")
+    assert inv("keys", "add", *file, "--key-name", "bob").code == 0
+    before = (tmp_path / "house/keys").read_text()
+    for place in ("notadir/f", "/proc/nope/f"):
+        said = inv("keys", "add", *file, "--key-name", "a", "--key-file", place)
+        assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 2)
+        assert place in said.err
+        assert (tmp_path / "house/keys").read_text() == before
 
 
 def test_a_new_key_is_never_json(inv: Any) -> None:
@@ -292,6 +305,18 @@ def test_a_key_file_that_was_named_is_named_in_what_is_to_be_typed(inv: Any) -> 
     assert shlex.split(step.removeprefix("#   "))[3:5] == ["--keys", str(Path("my keys/keys").absolute())]
 
 
+def test_weights_of_a_catalogue_of_ones_own_are_fetched_with_it(
+    inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_STORE", str(tmp_path / "store"))
+    (tmp_path / "my own" / "models").mkdir(parents=True)
+    words = ("run", "--print", "docker", "--profile", "h100-80g-x1", "--model", "qwen3-8b")
+    for more in ((), ("--catalog", "my own")):
+        said = inv(*words, *more)
+        step = next(line for line in said.out.splitlines() if "invoke fetch" in line)
+        assert shlex.split(step.removeprefix("#   "))[4:] == list(more)
+
+
 def test_a_stop_takes_as_long_as_can_be_held(inv: Any) -> None:
     for seconds in ("0", "5", "86401", "soon"):
         first, _ = refused(inv("stop", "--seconds", seconds))
@@ -313,6 +338,12 @@ def test_a_certificate_of_its_own_is_made_once(tmp_path: Path) -> None:
     self_signed(tmp_path / "tls", "10.1.2.3")
     assert Path(cert).read_bytes() == before
     assert sorted(p.name for p in (tmp_path / "tls").iterdir()) == ["cert.pem", "key.pem"]
+
+
+def test_a_certificate_made_by_hand_can_be_read_whatever_the_umask(tmp_path: Path) -> None:
+    line = f"umask 077; {by_hand(tmp_path / 'my tls', '127.0.0.1')}"
+    subprocess.run(["bash", "-c", line], check=True, capture_output=True)
+    assert [mode(tmp_path / "my tls" / name) for name in ("", "cert.pem", "key.pem")] == [0o755, 0o644, 0o640]
 
 
 def test_a_pair_that_cannot_be_served_from_is_refused(tmp_path: Path) -> None:

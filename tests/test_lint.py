@@ -91,6 +91,46 @@ def test_what_we_render_is_clean(case: Case, catalog: Catalog) -> None:
     assert not plan.engine_args or f"arguments of {plan.engine_version}" in read
 
 
+def bomb(end: str) -> str:
+    """Twelve lists of ten, each of the one above."""
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    return "\n".join(["a0: &a0 [x, y]", *levels, end])
+
+
+MERGED = "\n".join(["b0: &b0 {x: 1}", *(f"b{n}: &b{n}\n  <<: [*b{n - 1}, *b{n - 1}, *b{n - 1}]" for n in range(1, 20))])
+CHAIN = "\n".join(["c0: &c0 [x]", *(f"c{n}: &c{n} [*c{n - 1}]" for n in range(1, 3000))])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb("services: {a: {image: x, volumes: *a11}}"), "more than 100,000 entries once its aliases"),
+        (bomb("z: *a11"), "more than 100,000 entries"),
+        (f"{MERGED}\nservices: {{a: {{image: x, labels: *b19}}}}", "more than 100,000 entries"),
+        ("services: &s {a: {image: x, volumes: [*s]}}", "more than 100 levels deep"),
+        (f"{CHAIN}\nservices: {{a: {{image: x, volumes: *c2999}}}}", "more than 100 levels deep"),
+        ("[" * 3000, "more than 100 levels deep"),
+        ("services: " + "{a: " * 3000, "more than 100 levels deep"),
+        ("services: {a: {image: x, user: !!int foo}}", "not what its form or tag says: invalid literal for int()"),
+        ("services: {a: {image: x, user: 0x_}}", "not what its form or tag says"),
+    ],
+    ids=["list", "unused", "merge", "circle", "chain", "brackets", "braces", "tag", "form"],
+)
+def test_yaml_that_nobody_can_mean_is_two_lines(text: str, message: str, inv: Any, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(text)
+    first, _ = refused(inv("lint", "--file", "compose.yaml"))
+    assert message in first
+
+
+@pytest.mark.parametrize(
+    "more", ["labels: {built: 2024-02-31}", "volumes: 5", "command: 7", "command: {a: b}", "ports: {a: [b]}"]
+)
+def test_a_service_with_an_odd_value_is_looked_at_all_the_same(more: str, catalog: Catalog) -> None:
+    linted = lint(f"services:\n  a:\n    image: vllm/vllm-openai:latest\n    {more}\n", catalog)
+    assert ("latest-image", 3) in {(f.id, f.line) for f in linted.findings}
+    assert lint("services: {a: {image: 3}}", catalog).checked == ("service a",)
+
+
 def test_a_key_is_never_repeated(catalog: Catalog) -> None:
     texts = [
         "vllm serve x --api-key sk-canary",

@@ -10,7 +10,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -75,7 +75,30 @@ RUN: Flags = {
 
 
 def say(line: str) -> None:
-    print(f"{SAY}{typed(line)}\033[0m" if SAY else typed(line), file=sys.stderr, flush=True)
+    _put(f"{SAY}{typed(line)}\033[0m" if SAY else typed(line), sys.stderr)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    """One that leaves before the end changes neither what a verb does nor its exit code."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        hang_up(stream)
+
+
+def flush() -> None:
+    """All that was printed, before the program ends: what fails later cannot be caught."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hang_up()
+
+
+def hang_up(stream: TextIO | None = None) -> None:
+    """Say no more on a stream (standard output) that nobody reads on; what it still holds goes nowhere too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, (stream or sys.stdout).fileno())
+    os.close(nowhere)
 
 
 def typed(text: str) -> str:
@@ -95,7 +118,7 @@ def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
     import msgspec
 
     plain = msgspec.to_builtins(result)
-    print(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else typed(text()))
+    _put(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else typed(text()), sys.stdout)
 
 
 def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable[..., int | None]], Any]:
@@ -112,7 +135,7 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
         @functools.wraps(body)
         def call(_: Context, **values: Any) -> None:
             if any(values[n] in ("--help", "-h") for n in positional):  # the parser took it for the word
-                print(help_of(called, str(body.__doc__)))
+                _put(help_of(called, str(body.__doc__)), sys.stdout)
                 sys.exit(0)
             sys.exit(guarded(body, values))
 
@@ -192,14 +215,6 @@ def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
     except KeyboardInterrupt as e:
         say(f"interrupted\n  again: {_again(called, values)}")
         return e.exit_code if isinstance(e, Ended) else 130
-    except BrokenPipeError:  # the reader has seen enough
-        hang_up()
-        return 0
-
-
-def hang_up() -> None:
-    """Say no more on standard output, of which nobody reads the rest."""
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _again(verb: str, values: dict[str, Any]) -> str:
@@ -212,7 +227,7 @@ def _again(verb: str, values: dict[str, Any]) -> str:
 def complain(error: WeighbridgeError, as_json: bool) -> int:
     """The error in its two lines, or as JSON; and its exit code."""
     if as_json:
-        print(typed(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False)))
+        _put(typed(json_module.dumps(error.to_json(), indent=2, ensure_ascii=False)), sys.stdout)
     else:
         say(f"error: {error.message}\n  {error.hint}")
     return error.exit_code

@@ -18,7 +18,7 @@ from weighbridge.lint_checks import checks
 from weighbridge.lint_options import Container, containers_of
 from weighbridge.lint_read import Launch, Reader, Reading
 from weighbridge.lint_rules import Rule, Rules, Severity, When, load_rules
-from weighbridge.lint_yaml import Places, whole
+from weighbridge.lint_yaml import Places, value_of
 from weighbridge.render import RUNTIMES, render_target, spelling
 from weighbridge.types import Order, Plan, RunSpec
 from weighbridge.words import many
@@ -107,9 +107,12 @@ def _reading(text: str, rules: Rules, version: str | None) -> Reading:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    """A text that is YAML and a mapping; the line breaks that a page turned into backquotes are put back."""
+    """A text that is YAML and a mapping; the line breaks that a page turned into backquotes are put back.
+
+    Raises BadValue.
+    """
     try:
-        found = yaml.safe_load(whole(text))
+        found = value_of(text)
     except yaml.YAMLError:
         return {}
     return found if isinstance(found, dict) and all(isinstance(k, str) for k in found) else {}

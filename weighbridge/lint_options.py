@@ -113,17 +113,24 @@ def containers_of(services: Any, known: Containers, places: Places) -> list[Cont
         if not isinstance(service, dict):
             continue
         at = ("services", str(name))
-        one = Container(known.runtimes[0], places.line(*at), image=service.get("image"), service=str(name), keys=keys)
+        one = Container(
+            known.runtimes[0], places.line(*at), image=_text(service.get("image")), service=str(name), keys=keys
+        )
         for key, option in known.services.items():
             for n, value in enumerate(_values_of(key, service.get(key))):
                 line = places.line(*at, key, _nth(service[key], n))
                 one.options.append(Chosen(name=option, value=value, line=line, typed=f"{key}: {value}"))
-        words = service.get("command") or ()
-        one.words = tuple(words.split() if isinstance(words, str) else map(str, words))
+        words = service.get("command")
+        one.words = tuple(map(str, words) if isinstance(words, list) else (_text(words) or "").split())
         one.image_line = places.line(*at, "image")
         one.words_line = places.line(*at, "command") if words else one.line
         found.append(one)
     return found
+
+
+def _text(value: Any) -> str | None:
+    """A value that is one word or line; a number is written as one."""
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def _nth(value: Any, n: int) -> str:
@@ -142,7 +149,7 @@ def _values_of(key: str, value: Any) -> Iterator[str]:
             ids = device.get("device_ids") if isinstance(device, dict) else None
             count = device.get("count", "all") if isinstance(device, dict) else "all"
             yield '"device=' + ",".join(map(str, ids)) + '"' if isinstance(ids, list) and ids else str(count)
-    elif key == "volumes":
+    elif key == "volumes" and isinstance(value, list):
         yield from (v if isinstance(v, str) else _long_volume(v) for v in value)
     elif key == "entrypoint" and isinstance(value, list):
         yield " ".join(map(str, value))

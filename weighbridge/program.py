@@ -10,7 +10,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.main import program as of_invoke
 from invoke.program import Program
 
-from weighbridge.cli import VERBS, complain, hang_up, help_of, typed
+from weighbridge.cli import VERBS, complain, flush, hang_up, help_of, typed
 from weighbridge.errors import BadValue, Refused, nearest, unknown
 
 BEGIN = """\
@@ -54,6 +54,8 @@ class Verbs(Program):
         except BrokenPipeError:  # the reader has seen enough
             hang_up()
             raise Exit(code=0) from None
+        finally:
+            flush()
 
     def refused(self, error: Refused) -> Exit:
         return Exit(code=complain(error, "--json" in self.argv))

@@ -19,10 +19,13 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from client import Got, ask
+from docker import DockerClient
 from load import ROOT, appliance, broken, docker, measure
 
 from weighbridge.effects.keyring import Keyring
+from weighbridge.effects.stopping import FILE, stop_seconds, tell
 from weighbridge.effects.tls import self_signed
+from weighbridge.errors import HostError
 
 pytestmark = pytest.mark.live
 NAME = "weighbridge-live-gate"
@@ -79,10 +82,10 @@ def invoke(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def until(wanted: int, gate: Gate, key: str) -> float:
-    """Seconds until a key is answered so."""
+    """Seconds until a key is answered so: two, on a machine that does nothing else."""
     began = time.monotonic()
     while gate.code_of(key) != wanted:
-        assert time.monotonic() - began < 5, f"still not {wanted}"
+        assert time.monotonic() - began < 15, f"still not {wanted}"
         time.sleep(0.05)
     return time.monotonic() - began
 
@@ -120,9 +123,9 @@ def test_metrics_have_a_key_of_their_own(gate: Gate) -> None:
 def test_keys_come_and_go_without_a_restart(gate: Gate) -> None:
     """By a file put in the old one's place, and by writing into the one that is there."""
     key = gate.ring.add("alice", "api").value
-    assert until(200, gate, key) < 4
+    assert until(200, gate, key) < 10
     gate.ring.revoke("alice")
-    assert until(401, gate, key) < 4
+    assert until(401, gate, key) < 10
     text = gate.ring.file.read_text()
     with gate.ring.file.open("r+") as file:
         file.write(text)
@@ -214,7 +217,8 @@ def test_the_consoles_figures_have_a_limit(console: str, tmp_path: Path) -> None
         header = {} if console == "key" else {"Authorization": ""}
         codes = [client.get("/console/metrics", headers=header).status_code for _ in range(40)]
         assert set(codes) == {200, 429}
-        assert client.get("/v1/models").status_code == (429 if console == "key" else 200)
+        after = [client.get("/v1/models").status_code for _ in range(20)]
+        assert 429 in after if console == "key" else after[0] == 200
 
 
 def test_health_is_asked_with_head_too(gate: Gate) -> None:
@@ -225,22 +229,51 @@ def test_health_is_asked_with_head_too(gate: Gate) -> None:
     assert gate.client.post("/health").headers["allow"] == "GET, HEAD"
 
 
+def kept_kib(name: str) -> int:
+    """What the bodies that are being received take; nginx gives their files no names."""
+    return int(docker("exec", name, "df", "--output=used", "--block-size=1K", "/run/bodies").split()[-1])
+
+
+def slow(gate: Gate, asked: str, *headers: str) -> socket.socket:
+    """A connection on which 2 of 30 MB have come, and the rest does not."""
+    connection = socket.create_connection(("127.0.0.1", gate.port), 5)
+    head = "\r\n".join((f"{asked} HTTP/1.1", "Host: x", "Content-Length: 30000000", *headers))
+    with suppress(OSError):  # it may be refused on the way
+        connection.sendall(f"{head}\r\n\r\n".encode() + b"x" * 2**21)
+    return connection
+
+
 def test_nobody_without_a_key_has_a_body_kept(gate: Gate) -> None:
-    """Bodies wait in memory until they are whole; of a path that anybody may ask, none does."""
-    for path in (
-        "/health",
-        "/",
-        "/console/console.js",
-        "/v1/models",
-        "/v1/completions",
-        "/metrics",
-        "/console/metrics",
-    ):
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", gate.port), 5) as connection, suppress(OSError):
-            connection.sendall(head.encode() + b"x" * 2**21)
-            time.sleep(0.3)
-            assert docker("exec", NAME, "find", "/run/bodies", "-type", "f") == "", path
+    """Bodies wait in memory until they are whole, those of a key alone."""
+    wait_for(lambda: kept_kib(NAME) == 0)
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"):
+        with slow(gate, f"POST {path}", f"Authorization: Bearer {gate.key}"):
+            wait_for(lambda: kept_kib(NAME) > 1024)
+        wait_for(lambda: kept_kib(NAME) == 0)
+        for header in ("Accept: */*", "Authorization: Bearer wb-none"):
+            with slow(gate, f"POST {path}", header):
+                time.sleep(0.3)
+                assert kept_kib(NAME) == 0, path
+    for path in ("/health", "/", "/console/console.js", "/console/metrics", "/metrics", "/v1/models", "/none"):
+        for method in ("GET", "POST"):
+            with slow(gate, f"{method} {path}"):
+                time.sleep(0.3)
+                assert kept_kib(NAME) == 0, path
+
+
+def test_an_interrupted_stop_leaves_no_number_of_its_own(gate: Gate) -> None:
+    client = DockerClient.from_env()
+    try:
+        container = client.containers.get(NAME)
+        for seconds in (300, stop_seconds(container)):
+            tell(container, seconds)
+            assert docker("exec", NAME, "cat", FILE).strip() == str(seconds)
+        docker("exec", NAME, "rm", FILE)
+        tell(container, stop_seconds(container))
+        with pytest.raises(HostError, match="cannot be told to end within 300 s"):
+            tell(container, 300)
+    finally:
+        client.close()
 
 
 def test_a_thousand_requests_at_once_are_a_benchmark_and_no_flood(gate: Gate) -> None:
@@ -489,7 +522,7 @@ def test_a_pair_that_is_none_hinders_no_revocation_and_is_mended(tmp_path: Path)
         wait_for(lambda: "the certificate and its key stay as they were" in messages(name))
         assert "are no pair to serve from: KEY_VALUES_MISMATCH" in messages(name)
         ring.revoke("alice")
-        assert until(401, gate, alice) < 2
+        assert until(401, gate, alice) < 10
         assert gate.code_of(gate.key) == 200
         assert certificate(port) == first
         Path(key).unlink()
@@ -618,15 +651,17 @@ def test_uploads_cannot_take_the_room_of_keys_and_draining(tmp_path: Path) -> No
         gate, alice = Gate(ring, port, client), ring.add("alice", "api").value
         until(200, gate, alice)
         with upload(gate, 31):
+            wait_for(lambda: kept_kib(name) > 30 * 1024)
             wait_for(lambda: client.post(ASK, content=long).status_code == 503)
             refused = client.post(ASK, content=long)
             assert (refused.headers["retry-after"], refused.json()["error"]["code"]) == ("5", "gateway_full")
             assert client.post(ASK, json={"prompt": "x" * 1000}).status_code == 200
             assert client.get("/health").status_code == 200
             ring.revoke("alice")
-            assert until(401, gate, alice) < 2
+            assert until(401, gate, alice) < 10
         wait_for(lambda: client.post(ASK, json={"prompt": "x" * 2**21}).status_code == 200)
         held = upload(gate, 31)
+        wait_for(lambda: kept_kib(name) > 30 * 1024)
         wait_for(lambda: client.post(ASK, content=long).status_code == 503)
         drained(name, port, then=held.close)
 
@@ -648,7 +683,7 @@ def test_a_full_disk_of_its_own_ends_no_supervision(tmp_path: Path) -> None:
         assert messages(name).count("cannot be taken over yet") == 1
         assert gate.code_of(gate.key) == 200
         docker("exec", name, "rm", "/run/weighbridge/filler")
-        assert until(401, gate, alice) < 2
+        assert until(401, gate, alice) < 10
         docker("exec", name, "sh", "-c", fill)
         with client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}) as running:
             drained(name, port, then=lambda: whole.append(running.read().rstrip().endswith(b"[DONE]")))

@@ -81,17 +81,20 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> None:
         raise BadValue(f"{path}: is a folder, not a file", f"name a file in it: {path / 'NAME'}")
     if path.exists() and not path.is_file():  # a pipe or a terminal takes what is written, and stays what it is
         return _into(path, text)
-    aside = path.parent / f".{path.name}.{os.getpid()}"
+    aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.chmod(mode)
-        aside.replace(path)
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # new, and for nobody else to read
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(aside, mode)
+        os.replace(aside, path)
     except OSError as e:
         raise HostError(f"{path}: {e.strerror or e}", f"choose another place than {path.parent}") from e
     finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+        if aside:
+            with suppress(OSError):
+                os.unlink(aside)
 
 
 def _into(path: Path, text: str) -> None:

@@ -42,4 +42,5 @@ def _weights(it: Asked) -> Iterator[str]:
     flags = it.flags
     given = any(flags.get(name) for name in ("weights", "model_config", "baked"))
     if not given and not it.weights.is_dir():
-        yield shlex.join(["invoke", "fetch", "--model", it.plan.model])
+        catalog = ["--catalog", flags["catalog"]] if flags.get("catalog") else []
+        yield shlex.join(["invoke", "fetch", "--model", it.plan.model, *catalog])

@@ -82,8 +82,8 @@ def _words(folder: Path, address: str) -> list[str]:
 def by_hand(folder: Path, address: str) -> str:
     """The same as a line to paste."""
     made = shlex.join(["mkdir", "-p", "-m", "755", str(folder)])
-    readable = shlex.join(["chmod", "640", f"{folder}/key.pem"])
-    return f"{made} && {shlex.join(_words(folder, address))} && {readable}"
+    readable = [shlex.join(["chmod", mode, f"{folder}/{name}.pem"]) for mode, name in (("640", "key"), ("644", "cert"))]
+    return " && ".join((made, shlex.join(_words(folder, address)), *readable))
 
 
 def trusting(cert: Path) -> ssl.SSLContext:

@@ -80,8 +80,8 @@ def _list(ring: Keyring, json: bool) -> None:
 
 
 def _add(ring: Keyring, name: str, scope: str, key_file: str | None, json: bool) -> None:
-    from weighbridge.effects.disk import write_file
-    from weighbridge.errors import BadValue
+    from weighbridge.effects.disk import file_to_write, write_file
+    from weighbridge.errors import BadValue, WeighbridgeError
 
     if json and key_file is None:
         hint = "name a file for it: --key-file FILE; or leave --json out"
@@ -90,9 +90,14 @@ def _add(ring: Keyring, name: str, scope: str, key_file: str | None, json: bool)
         raise BadValue(
             f"--key-file {key_file} is there already", "name a new file; the key in the old one may be in use"
         )
+    kept = file_to_write("--key-file", key_file)
     made = ring.add(name, scope)
-    if key_file is not None:
-        write_file(Path(key_file), f"{made.value}\n", mode=0o600)
+    if kept is not None:
+        try:
+            write_file(kept, f"{made.value}\n", mode=0o600)
+        except WeighbridgeError:
+            ring.revoke(name)  # a key whose value nobody has
+            raise
     found = {"added": made.key.name, "scope": made.key.scope, "sha256": made.key.sha256, "key_file": key_file}
     show(found, lambda: f"the key is in {key_file}" if key_file else made.value, json)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, flag_name, say, show, verb
+from weighbridge.cli import CATALOG, DRY, JSON, NAME, ORDER, RUN, SAY, Flags, flag_name, flush, hang_up, say, show, verb
 from weighbridge.verbs import asked
 from weighbridge.verbs.keys import show_once
 
@@ -168,8 +168,12 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
 
     host = Host()
     lines = None if tail == "all" else read_count("--tail", tail)
-    for line in host.logs(host.container(name), follow=follow, tail=lines):
-        print(line, flush=follow)
+    try:
+        for line in host.logs(host.container(name), follow=follow, tail=lines):
+            print(line, flush=follow)
+    except BrokenPipeError:  # the reader has seen enough
+        hang_up()
+    flush()
 
 
 @verb(

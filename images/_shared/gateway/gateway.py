@@ -188,8 +188,12 @@ class Gateway:
             aside.replace(pair)
             return None
         pair.replace(before)
-        aside.replace(pair)
-        reason = self._refusal()
+        try:
+            aside.replace(pair)
+            reason = self._refusal()
+        except BaseException:  # nobody has said that the new one can be served from
+            before.replace(pair)
+            raise
         (before if reason else pair).replace(pair)
         before.unlink(missing_ok=True)
         return reason
