@@ -312,3 +312,23 @@ def test_a_flags_file_is_one_flag_a_line_sorted_and_yaml_too(path: Path) -> None
     assert (found["engine"], found["version"]) == (path.parts[-3], path.stem)
     assert len(names) > 200
     assert isinstance(Catalog().flags_at(found["engine"], found["version"]), Flags)
+
+
+@pytest.mark.parametrize(
+    ("version", "typed", "near"),
+    [
+        ("0.33.0", "--no-enable-prefix-caching", "--disable-prefix-caching"),
+        ("0.33.0", "--no-enable-prefix-cachin", "--disable-prefix-caching"),
+        ("0.33.0", "--no-disable-sliding-window", "--enable-sliding-window"),
+        ("0.32.0", "--disable-prefix-caching", "--no-enable-prefix-caching"),
+        ("0.33.0", "--enabel-prefix-caching", "--enable-prefix-caching"),
+        ("0.33.0", "--diasble-prefix-caching", "--disable-prefix-caching"),
+        ("0.33.0", "--max-model-length", "--max-model-len"),
+        ("0.33.0", "--no-max-model-length", None),
+    ],
+)
+def test_a_near_miss_never_says_the_opposite(catalog: Catalog, version: str, typed: str, near: str | None) -> None:
+    flags = catalog.flags_at("vllm", version)
+    assert flags
+    (problem,) = flags.problems([Given(word=typed)])
+    assert (problem.fault, problem.near) == ("unknown", near)
