@@ -131,7 +131,7 @@ class Flags(Value, frozen=True, kw_only=True, dict=True):
         alike = [n for n in self.by_name if n.startswith("--") and meaning(n)[0] == says]
         bare = {re.sub(r"[-_]", "", n): n for n in alike}
         same = {meaning(n): n for n in reversed(alike)}
-        return bare.get(re.sub(r"[-_]", "", word)) or same.get((says, core)) or nearest(word, alike)
+        return bare.get(re.sub(r"[-_]", "", word)) or same.get((says, core)) or _like(word, core, alike, says)
 
 
 def _of_values(one: Given, flag: Flag) -> Iterator[Problem]:
@@ -160,6 +160,14 @@ def _open(value: str) -> bool:
 def version_key(version: str) -> tuple[int, ...]:
     """For comparing versions: the numbers of a release."""
     return tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+
+
+def _like(word: str, core: str, names: Sequence[str], says: bool) -> str | None:
+    """The nearest; of a negation only one that negates nearly the same, for there are few of them."""
+    near = nearest(word, names)
+    if near is None or says:
+        return near
+    return near if difflib.SequenceMatcher(None, core, meaning(near)[1]).ratio() > 0.7 else None
 
 
 def meaning(name: str) -> tuple[bool, str]:

@@ -55,7 +55,7 @@ class Linted(Value, frozen=True, kw_only=True):
 def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Order | None = None) -> Linted:
     """What is wrong with a text of shell commands, or with a file of services. `order`: what it should serve, where.
 
-    Raises BadValue, UnknownName. `version` is the engine's; without one, the text's own, else the one that our images have.
+    Raises BadValue, UnknownName. `version` is the engine's; without one, the text's own, else our images'.
     """
     if version and not re.match(r"\d+\.\d+", version):
         raise BadValue(f"--engine-version {version!r} is no version", "for example: --engine-version 0.26.0")
