@@ -100,6 +100,8 @@ def _copied(read: int, given: int) -> str:
 def _size(count: int | None) -> str:
     if count is None:
         return "?"
+    if 0 < count < 2**20 / 10:
+        return f"{count / 2**10:.1f} KiB"
     return f"{count / GIB:.2f} GiB" if count >= GIB / 10 or not count else f"{count / 2**20:.1f} MiB"
 
 
