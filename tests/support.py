@@ -13,7 +13,7 @@ import msgspec
 from weighbridge.catalog import Catalog, read_yaml
 from weighbridge.errors import Refused
 from weighbridge.facts import Model
-from weighbridge.machines import read_machines, render_machines
+from weighbridge.machines import must_be_one, read_machines, render_machines
 from weighbridge.plan import slug
 from weighbridge.render import plan_json, render_all, render_image
 from weighbridge.road import make_plan
@@ -81,6 +81,7 @@ def outcome(case: Case, catalog: Catalog) -> dict[str, File]:
     except Refused as e:
         return {"error.json": File(text=json.dumps(e.to_json(), indent=2, ensure_ascii=False) + "\n")}
     try:
+        must_be_one(case.order, plan, catalog, case.model(catalog), ())
         spec = spec_of(plan, catalog)
     except Refused as e:  # planned, and not started from here
         refusal = json.dumps(e.to_json(), indent=2, ensure_ascii=False) + "\n"

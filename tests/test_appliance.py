@@ -375,6 +375,17 @@ def test_several_appliances_are_offered_as_flags(daemon: Daemon, host: Host) -> 
     assert caught.value.hint == "name one: --name a, or --name b"
 
 
+def test_a_stop_guesses_no_name(daemon: Daemon, inv: Any) -> None:
+    gone = inv("stop", "--name", "mine")
+    assert gone.err.splitlines() == ["error: no appliance called 'mine'", "  no appliance is here: invoke status"]
+    for name in ("mine-2", "other"):
+        daemon.containers[name] = daemon.made(name, {"io.weighbridge.name": name})
+    said = inv("stop", "--name", "mine")
+    assert said.code == 2
+    assert said.err.splitlines() == ["error: no appliance called 'mine'", "  here are mine-2, other: invoke status"]
+    assert set(daemon.containers) == {"mine-2", "other"}
+
+
 def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:
     daemon.volumes = ["weighbridge-cache", "weighbridge-cache-mine", "weighbridge-cached", "db", "my-weighbridge-cache"]
     assert [v.name for v in host.idle_volumes()] == ["weighbridge-cache", "weighbridge-cache-mine"]

@@ -503,3 +503,9 @@ def test_every_line_that_a_refusal_offers_can_be_pasted(path: Path, inv: Any) ->
     assert error["hint"] == f"try {lines[0]}"
     for line in lines:
         assert inv(*shlex.split(line)[1:]).code == 0, line
+
+
+def test_an_order_file_that_is_not_there_is_offered_to_be_made_there(inv: Any) -> None:
+    said = inv("run", "--order", "/nope.yaml", "--model", "qwen3-8b")
+    line = "make one: invoke tune --profile cpu --model qwen3-8b --goal throughput --output /nope.yaml"
+    assert said.err.splitlines()[1].strip() == line

@@ -616,3 +616,11 @@ def test_a_name_that_nothing_has_names_the_near_miss(tmp_path: Path, monkeypatch
 
 def test_the_data_is_json(book: Book) -> None:
     assert json.loads(msgspec.json.encode(book))["failures"].keys() == book.failures.keys()
+
+
+def test_a_line_to_type_has_the_model_that_was_named(inv: Any) -> None:
+    words = ["diagnose", "--log", str(ROOT / "tests" / "diagnose" / "logs" / "awq-turing.txt")]
+    bare = inv(*words, "--json").data["type"]
+    known = inv(*words, "--profile", "h20-96g-x8", "--model", "qwen3-8b", "--json").data["type"]
+    assert known == [line.replace("--model MODEL", "--model qwen3-8b") for line in bare]
+    assert known != bare

@@ -178,6 +178,21 @@ def test_a_lost_argument_of_ours_is_the_first_thing_said(tmp_path: Path) -> None
     assert (first.flag, first.change, first.ours) == ("--calculate-kv-scales", "gone", True)
 
 
+def test_names_that_changed_alike_are_one_line_and_ours_only_as_plans_type_them(catalog: Catalog) -> None:
+    found = upgrade(catalog, "vllm", "0.32.0", "0.33.0")
+    changes = {(c.flag, c.change): c.ours for c in found.changes}
+    assert changes["--enable-lora", "--no-enable-lora is now --disable-lora"] is False
+    assert (
+        changes["--enable-auto-tool-choice", "--no-enable-auto-tool-choice is now --disable-auto-tool-choice"] is False
+    )
+    text = upgrade_text(found)
+    assert text.count("--no-enable-X is now --disable-X") == 1
+    assert text.count("--no-disable-X is now --enable-X") == 1
+    assert len(text.splitlines()) < 30
+    assert "default none is now none" not in text
+    assert changes["--mamba-cache-mode", "the parser names no default now; it was none"] is False
+
+
 @pytest.mark.parametrize(
     ("engine", "old", "new", "versions"),
     [
@@ -312,3 +327,23 @@ def test_a_flags_file_is_one_flag_a_line_sorted_and_yaml_too(path: Path) -> None
     assert (found["engine"], found["version"]) == (path.parts[-3], path.stem)
     assert len(names) > 200
     assert isinstance(Catalog().flags_at(found["engine"], found["version"]), Flags)
+
+
+@pytest.mark.parametrize(
+    ("version", "typed", "near"),
+    [
+        ("0.33.0", "--no-enable-prefix-caching", "--disable-prefix-caching"),
+        ("0.33.0", "--no-enable-prefix-cachin", "--disable-prefix-caching"),
+        ("0.33.0", "--no-disable-sliding-window", "--enable-sliding-window"),
+        ("0.32.0", "--disable-prefix-caching", "--no-enable-prefix-caching"),
+        ("0.33.0", "--enabel-prefix-caching", "--enable-prefix-caching"),
+        ("0.33.0", "--diasble-prefix-caching", "--disable-prefix-caching"),
+        ("0.33.0", "--max-model-length", "--max-model-len"),
+        ("0.33.0", "--no-max-model-length", None),
+    ],
+)
+def test_a_near_miss_never_says_the_opposite(catalog: Catalog, version: str, typed: str, near: str | None) -> None:
+    flags = catalog.flags_at("vllm", version)
+    assert flags
+    (problem,) = flags.problems([Given(word=typed)])
+    assert (problem.fault, problem.near) == ("unknown", near)

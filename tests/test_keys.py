@@ -284,7 +284,12 @@ def test_a_printed_line_says_what_is_to_be_typed_first(
     words = ("run", "--print", spelling, "--name", "mine", "--tls", "self-signed", "--listen", "::1")
     said = inv(*words)
     steps = [line.removeprefix("#   ") for line in said.out.splitlines() if line.startswith("#   ")]
-    assert [s.split()[:3] for s in steps] == [["invoke", "keys", "add"]] * 2 + [["mkdir", "-p", "-m"]]
+    build = ["invoke build --profile cpu --model weighbridge-demo"]
+    loaded = re.search(r"weighbridge/[\w.-]+:\w[\w.-]*", inv(*words, "--json").data["text"])
+    assert loaded
+    image = [*build, f"docker save {loaded[0]} | podman load"] if spelling == "podman" else build
+    assert [s.split()[:3] for s in steps[:3]] == [["invoke", "keys", "add"]] * 2 + [["mkdir", "-p", "-m"]]
+    assert steps[3:] == image, "no Docker engine answers: nobody knows whether the image is here"
     assert inv(*words, "--json").data["first"] == steps
     assert not inv(*words, "--json").data["text"].startswith("# Not all")
     for step in steps[:2]:
@@ -294,9 +299,17 @@ def test_a_printed_line_says_what_is_to_be_typed_first(
     assert [(k.name, k.scope) for k in Keyring(home).read()] == [("owner", "api"), ("metrics", "metrics")]
     check_pair(home / "tls" / "cert.pem", home / "tls" / "key.pem")
     after = inv(*words)
-    assert "Type first" not in after.out
-    assert said.out.endswith(after.out), "nothing else is changed by it"
-    assert inv(*words, "--json").data["first"] == []
+    assert inv(*words, "--json").data["first"] == image
+    bare = after.out.partition(image[-1])[2].lstrip("\n")
+    assert "Type first" not in bare
+    assert said.out.endswith(bare), "nothing else is changed by it"
+
+
+def test_the_line_of_a_baked_image_says_how_it_is_baked(inv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    words = ("run", "--print", "podman", "--baked", "--weights", "/srv/my weights", "--context", "512", "--json")
+    last = "invoke bake --profile cpu --model weighbridge-demo --context 512 --weights '/srv/my weights' --to podman"
+    assert inv(*words).data["first"][-1] == last
 
 
 def test_a_key_file_that_was_named_is_named_in_what_is_to_be_typed(inv: Any) -> None:

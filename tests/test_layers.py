@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from support import plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import BadValue, Unsupported
-from weighbridge.forecast import SINKS, forecast, forecast_text
+from weighbridge.forecast import SINKS, baked_text, forecast, forecast_text
 from weighbridge.image import Image, baked_tag, image_of, marks, sealed
 from weighbridge.layers import (
     ALIGNMENT,
@@ -256,3 +257,20 @@ def test_the_table_of_a_dry_run_names_every_sink() -> None:
     assert all(kind in text for kind in SINKS)
     assert "5 layers of weights" in text
     assert "no weighbridge.lock.json" in text
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "words"),
+    [
+        (0, 0, "nothing: all of it was there already"),
+        (0, 3 << 20, "no weights: they were there already; 3.0 MiB besides them"),
+        (0, 3 << 10, "no weights: they were there already; 3.0 KiB besides them"),
+        (4 * GIB, 5 * GIB, "4.00 GiB of weights read, 5.00 GiB written"),
+    ],
+)
+def test_a_bake_says_what_it_copied(read: int, given: int, words: str) -> None:
+    done = SimpleNamespace(
+        digest="d", image_id="i", weights_bytes=GIB, layers=1, lock="l", poured_bytes=read, written_bytes=given,
+        seconds=1.0, use="u",
+    )  # fmt: skip
+    assert f"copied   {words}" in baked_text(done).splitlines()

@@ -412,3 +412,19 @@ def test_values_that_are_none_are_read_without_a_crash(text: str, catalog: Catal
 )
 def test_a_secret_that_was_pasted_is_not_shown_again(text: str, secret: str, catalog: Catalog) -> None:
     assert secret not in str(lint(text, catalog))
+
+
+def test_a_text_without_a_version_is_held_against_the_one_that_our_images_have(catalog: Catalog) -> None:
+    pinned = catalog.engine("vllm").families["cuda"].version
+    found = lint("vllm serve m --host 127.0.0.1 --no-enable-prefix-caching", catalog)
+    assert found.findings == ()
+    assert f"arguments of {pinned}, which our images have" in found.checked[0]
+    ascend = lint("vllm serve m --host 127.0.0.1", catalog, order=Order(profile="910b-64g-x8"))
+    assert f"arguments of {catalog.engine('vllm').families['ascend'].version}," in ascend.checked[0]
+
+
+def test_the_new_name_of_a_negation_is_offered(catalog: Catalog) -> None:
+    (found,) = lint("vllm serve m --host 127.0.0.1 --no-enable-lora", catalog, version="0.33.0").findings
+    assert (found.id, found.better) == ("unknown-argument", "--disable-lora")
+    (found,) = lint("vllm serve m --host 127.0.0.1 --disable-lora", catalog, version="0.32.0").findings
+    assert (found.id, found.better) == ("argument-not-yet", "--no-enable-lora")

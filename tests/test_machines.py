@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import stat
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,17 @@ def test_a_small_model_reaches_over_the_machines_all_the_same(catalog: Catalog) 
     found = table(small, catalog)
     assert [len(s["device"]) for s in found["server_list"]] == [small.cards_per_node] * 2
     assert found["server_list"][1]["device"][0]["rank_id"] == str(small.cards_per_node)
+
+
+def test_a_start_over_machines_offers_only_what_can_be_done(inv: Any) -> None:
+    """A machine alone only where the model fits it; and each line has all that was given."""
+    large = inv(
+        "run", "--profile", "a100-80g-x8-n2", "--model", "deepseek-r1", "--context", "4096", "--print", "docker"
+    )
+    hint = large.err.splitlines()[1].strip()
+    assert hint == "only the plan: invoke plan --profile a100-80g-x8-n2 --model deepseek-r1 --context 4096"
+    small = inv("run", "--profile", "h20-96g-x8-n2", "--model", "qwen3-8b", "--print", "docker")
+    assert "on one machine: invoke run --profile h20-96g-x8 --model qwen3-8b;" in small.err
+    files = inv("run", "--profile", PROFILE, "--model", "qwen3-235b-a22b", "--engine", "mindie", "--print", "docker")
+    line = files.err.partition("invoke ")[2].strip()
+    assert inv(*shlex.split(line), "--dry-run").code == 0

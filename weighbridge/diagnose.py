@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,14 @@ def diagnose(raw: Sequence[str], book: Book, skipped: int = 0) -> Diagnosis:
         numbers=_numbers(h.match for h in found if h.failure == best.failure),
         type=failure.type,
     )
+
+
+def named(found: Diagnosis, order: Order | None) -> Diagnosis:
+    """The same, its lines to type with the order's model in them."""
+    if order is None:
+        return found
+    lines = tuple(line.replace("--model MODEL", f"--model {shlex.quote(order.model)}") for line in found.type)
+    return msgspec.structs.replace(found, type=lines)
 
 
 def _unknown(lines: Sequence[Line], book: Book) -> Diagnosis:
@@ -237,7 +246,7 @@ def explained(error: NotReady, order: Order, catalog: Catalog, model: Model | No
         book = read_book(catalog, engine)
     except Refused as e:  # a folder of one's own is wrong: that must not hide why the start failed
         return NotReady(f"{error.message}\n  no diagnosis: {e.message}", error.hint)
-    found = diagnose((error.message.partition("\n")[0], *error.log), book)
+    found = named(diagnose((error.message.partition("\n")[0], *error.log), book), order)
     remedy = next(remedies(found, book, order, catalog, model), None)
     return NotReady(error.message + in_short(found, remedy, frame), error.hint)
 

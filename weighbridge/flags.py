@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ from weighbridge.facts import Value
 Fault = Literal[
     "unknown", "abbreviated", "choice", "registered", "type", "no-value", "unwanted-value", "twice", "deprecated"
 ]
+_MARKS = ("enable", "disable")
 _CHECKS = {
     "int": r"[-+]?\d+",
     "float": r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?",
@@ -121,9 +123,15 @@ class Flags(Value, frozen=True, kw_only=True, dict=True):
         if len(one.word) > 3 and begun:
             first = min(begun, key=len)
             return Problem(fault="abbreviated", given=one, flag=self.by_name[first], near=first)
-        bare = {re.sub(r"[-_]", "", n): n for n in self.by_name if n.startswith("--")}
-        near = bare.get(re.sub(r"[-_]", "", one.word)) or nearest(one.word, self.by_name)
-        return Problem(fault="unknown", given=one, near=near)
+        return Problem(fault="unknown", given=one, near=self._near(one.word))
+
+    def _near(self, word: str) -> str | None:
+        """The name that was probably meant; never one that says the opposite, however like it looks."""
+        says, core = meaning(_dashes(word))
+        alike = [n for n in self.by_name if n.startswith("--") and meaning(n)[0] == says]
+        bare = {re.sub(r"[-_]", "", n): n for n in alike}
+        same = {meaning(n): n for n in reversed(alike)}
+        return bare.get(re.sub(r"[-_]", "", word)) or same.get((says, core)) or _like(word, core, alike, says)
 
 
 def _of_values(one: Given, flag: Flag) -> Iterator[Problem]:
@@ -152,6 +160,26 @@ def _open(value: str) -> bool:
 def version_key(version: str) -> tuple[int, ...]:
     """For comparing versions: the numbers of a release."""
     return tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+
+
+def _like(word: str, core: str, names: Sequence[str], says: bool) -> str | None:
+    """The nearest; of a negation only one that negates nearly the same, for there are few of them."""
+    near = nearest(word, names)
+    if near is None or says:
+        return near
+    return near if difflib.SequenceMatcher(None, core, meaning(near)[1]).ratio() > 0.7 else None
+
+
+def meaning(name: str) -> tuple[bool, str]:
+    """(does it say yes, what to): `--no-enable-X` and `--disable-X` are one; a slip in either word changes nothing."""
+    says, rest = True, name.lstrip("-")
+    while "-" in rest:
+        first, _, more = rest.partition("-")
+        mark = first if first == "no" else nearest(first, _MARKS) if len(first) > 4 else None
+        if mark is None or difflib.SequenceMatcher(None, first, mark).ratio() < 0.8:
+            break
+        says, rest = says ^ (mark in ("no", "disable")), more
+    return says, rest
 
 
 def _is_flag(word: str) -> bool:

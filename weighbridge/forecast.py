@@ -83,15 +83,25 @@ def baked_text(done: Any) -> str:
         ("image", done.digest),
         ("config", done.image_id),
         ("weights", f"{_size(done.weights_bytes)} in {many(done.layers, 'layer')} with the engine's; lock {done.lock}"),
-        ("moved", f"{_size(done.poured_bytes)} read, {_size(done.written_bytes)} given"),
+        ("copied", _copied(done.poured_bytes, done.written_bytes)),
         ("took", f"{done.seconds:.2f} s"),
     ]
     return "\n".join([*(f"{name:8} {words}" for name, words in rows), f"use it: {done.use}"])
 
 
+def _copied(read: int, given: int) -> str:
+    if not read and not given:
+        return "nothing: all of it was there already"
+    if not read:
+        return f"no weights: they were there already; {_size(given)} besides them"
+    return f"{_size(read)} of weights read, {_size(given)} written"
+
+
 def _size(count: int | None) -> str:
     if count is None:
         return "?"
+    if 0 < count < 2**20 / 10:
+        return f"{count / 2**10:.1f} KiB"
     return f"{count / GIB:.2f} GiB" if count >= GIB / 10 or not count else f"{count / 2**20:.1f} MiB"
 
 

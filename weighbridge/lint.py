@@ -55,14 +55,14 @@ class Linted(Value, frozen=True, kw_only=True):
 def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Order | None = None) -> Linted:
     """What is wrong with a text of shell commands, or with a file of services. `order`: what it should serve, where.
 
-    Raises BadValue, UnknownName. `version` is the engine's; without one, the text's own, else the newest known.
+    Raises BadValue, UnknownName. `version` is the engine's; without one, the text's own, else our images'.
     """
     if version and not re.match(r"\d+\.\d+", version):
         raise BadValue(f"--engine-version {version!r} is no version", "for example: --engine-version 0.26.0")
     if order:
         catalog.profile(order.profile)  # a name that is none is refused before anything is looked at
     rules = load_rules(catalog)
-    reading = _reading(text, rules, version)
+    reading = _reading(text, Reader(rules, version, _pinned(catalog, order)), rules)
     hits = [Hit(t.id, t.line, t.text) for t in reading.traps]
     hits += [h for r in rules.rules.values() if r.when for h in _applied(r.id, r.when, reading, rules.engine_of(r.id))]
     made = checks(reading, rules, catalog, order)
@@ -95,9 +95,19 @@ def lint_plan(plan: Plan, spec: RunSpec, catalog: Catalog) -> Linted:
     )
 
 
-def _reading(text: str, rules: Rules, version: str | None) -> Reading:
+def _pinned(catalog: Catalog, order: Order | None) -> dict[str, str]:
+    """By engine, the version that our images have: for the cards of the order, else for the first family."""
+    wanted = catalog.profile(order.profile).card.family if order else ""
+    found = {}
+    for engine in set(catalog.linted_engine_ids()) & set(catalog.engine_ids()):
+        families = catalog.engine(engine).families
+        found[engine] = families.get(wanted, next(iter(families.values()))).version
+    return found
+
+
+def _reading(text: str, reader: Reader, rules: Rules) -> Reading:
     """A mapping with services is such a file; everything else is shell."""
-    mapping, reader = _mapping(text), Reader(rules, version)
+    mapping = _mapping(text)
     found = Reading(text)
     for container in containers_of(mapping.get("services"), rules.containers, Places(text)):
         reader.contained(container, found, {})
@@ -152,6 +162,7 @@ def _checked(reading: Reading) -> tuple[str, ...]:
     for launch in reading.launches:
         known = launch.flags.version if launch.flags else "no version known"
         said = f", the text has {launch.version}" if launch.version and launch.version != known else ""
+        said = said or ("" if launch.version else ", which our images have: the text names no version")
         found.append(f"{' '.join(launch.launcher.words)} (arguments of {known}{said})")
     return tuple(f"{what}" + (f" x{n}" if n > 1 else "") for what, n in Counter(found).items())
 

@@ -12,7 +12,7 @@ import msgspec
 from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
 from weighbridge.facts import Model
-from weighbridge.flags import Problem, version_key
+from weighbridge.flags import Problem, meaning, version_key
 from weighbridge.here import AUTO
 from weighbridge.lint_around import ALL_ADDRESSES, Hit, around
 from weighbridge.lint_options import Container
@@ -80,8 +80,11 @@ def _problem(problem: Problem, launch: Launch, rules: Rules) -> Hit:
             return _gone(launch, word, typed)
         later = [f.version for f in rules.flags[launch.engine.id] if f.find(word)]
         if later and version_key(later[0]) > version_key(version):
-            return Hit("argument-not-yet", launch.line, typed, why=f"{version} has it not, {later[0]} has")
-        why = f"no argument of {version}" if problem.fault == "unknown" else f"read as {problem.near}"
+            better = better if better and meaning(better) == meaning(word) else ""
+            return Hit("argument-not-yet", launch.line, typed, better, f"{version} has it not, {later[0]} has")
+        before = [f.version for f in rules.flags[launch.engine.id] if f.find(word)]
+        last = f", which {before[-1]} had" if before else ""
+        why = f"no argument of {version}{last}" if problem.fault == "unknown" else f"read as {problem.near}"
     elif problem.fault == "choice" and flag:
         better = f"{flag.flag} {problem.near}" if problem.near else ""
         why = f"the choices are {', '.join(flag.choices)}"

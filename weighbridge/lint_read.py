@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,10 +76,13 @@ class Reading:
 
 
 class Reader:
-    """Reads one text. `version` is the engine's that was asked for; images and installs may name another."""
+    """Reads one text. `version` is the engine's that was asked for; images and installs may name another.
 
-    def __init__(self, rules: Rules, version: str | None) -> None:
-        self.rules, self.asked = rules, version
+    `pinned`: by engine, the version that a text is held against which names none.
+    """
+
+    def __init__(self, rules: Rules, version: str | None, pinned: Mapping[str, str]) -> None:
+        self.rules, self.asked, self.pinned = rules, version, pinned
         self.installed: dict[str, str] = {}
 
     def read(self, text: str) -> Reading:
@@ -183,7 +186,7 @@ class Reader:
             for launcher in engine.launchers:
                 if tuple(plain[: len(launcher.words)]) == launcher.words:
                     version = self.version(engine, container)
-                    flags = self.rules.flags_of(engine.id, version)
+                    flags = self.flags(engine, version)
                     rest, parted = _rejoined(plain[len(launcher.words) :], flags)
                     loose, given = flags.split(rest) if flags else (rest, [])
                     found = Launch(engine, launcher, version, flags, loose, given, env, container, line)
@@ -196,7 +199,7 @@ class Reader:
         """An engine's own configuration file: its keys are arguments. False when most are none of any engine."""
         names = [f"--{key.replace('_', '-')}" for key in mapping]
         for engine in self.rules.engines:
-            flags = self.rules.flags_of(engine.id, self.asked)
+            flags = self.flags(engine, self.asked)
             known = [n for n in names if flags and flags.find(n)]
             if len(known) < 3 or len(known) * 2 < len(names):
                 continue
@@ -205,6 +208,9 @@ class Reader:
             out.launches.append(Launch(engine, launcher, self.asked, flags, [], given, {}, None, 1))
             return True
         return False
+
+    def flags(self, engine: EngineLint, version: str | None) -> Flags | None:
+        return self.rules.flags_of(engine.id, version or self.pinned.get(engine.id))
 
     def version(self, engine: EngineLint, container: Container | None) -> str | None:
         match = re.search(engine.version_in_image, (container.image if container else None) or "")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from weighbridge.catalog import Catalog, convert, read_yaml
-from weighbridge.errors import BadFile, BadValue
-from weighbridge.facts import Profile, Value
+from weighbridge.errors import BadFile, BadValue, Refused, Unsupported
+from weighbridge.facts import Model, Profile, Value
 from weighbridge.host_setup import addresses, read_gateway, read_network, wrong_address
 from weighbridge.render import environment, plan_json
-from weighbridge.types import File, Plan
+from weighbridge.road import command_line, make_plan
+from weighbridge.types import File, Order, Plan
 
 _EXAMPLE = "192.168.100.0/24"
 _FLAGS = ("nodes", "network", "gateway")
@@ -72,6 +76,24 @@ def refuse_machines(flags: Mapping[str, Any], profile: Profile) -> None:
             raise BadValue(f"--{name} {flags[name]}: {profile.id} {what}", f"leave --{name} out")
 
 
+def must_be_one(order: Order, plan: Plan, catalog: Catalog, model: Model | None, frame: Sequence[str]) -> None:
+    """Raises Unsupported for a plan over several machines, with lines that do what can be done; nothing for others."""
+    if plan.nodes == 1:
+        return
+    found, profile = [], catalog.profile(plan.profile)
+    alone = msgspec.structs.replace(order, profile=plan.profile.removesuffix(f"-n{plan.nodes}"))
+    with suppress(Refused):
+        make_plan(alone, catalog, model)
+        found.append(f"on one machine: {command_line(alone, frame).replace('invoke plan', 'invoke run', 1)}")
+    line = command_line(order, frame)
+    if catalog.engine(plan.engine).families[plan.family].machine_files:
+        found.append(f"what its machines need: {line.replace('invoke plan', 'invoke render', 1)} {_example(profile)}")
+    else:
+        found.append(f"only the plan: {line}")
+    message = f"{plan.profile} is {plan.nodes} machines: planned, and not started from here yet"
+    raise Unsupported(message, "; ".join(found))
+
+
 def render_machines(plan: Plan, machines: Sequence[Machine], catalog: Catalog) -> dict[str, File]:
     """What the machines of a plan need beside the image: the engine's own files, closed to others."""
     family = catalog.engine(plan.engine).families[plan.family]
@@ -86,8 +108,12 @@ def render_machines(plan: Plan, machines: Sequence[Machine], catalog: Catalog) -
 
 
 def _hint(profile: Profile) -> str:
-    example = ",".join(f"10.0.0.{n}" for n in range(11, 11 + profile.nodes))
-    return f"give them: --nodes {example} --network {_EXAMPLE}, as host-setup numbers the cards, or --nodes FILE"
+    return f"give them: invoke render {_example(profile)}, as host-setup numbers the cards, or --nodes FILE"
+
+
+def _example(profile: Profile) -> str:
+    """Addresses of as many machines, to be replaced by one's own."""
+    return f"--nodes {','.join(f'10.0.0.{n}' for n in range(11, 11 + profile.nodes))} --network {_EXAMPLE}"
 
 
 def _is_path(given: str) -> bool:

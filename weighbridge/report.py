@@ -199,7 +199,7 @@ def status_text(rows: Sequence[Sequence[object]]) -> str:
     """The appliances of a host: a table of where they answer, and below it what each was proven to do."""
     if not rows:
         return "no appliance is here; start one: invoke run"
-    told = ("KV cache tokens", "last benchmark", "last smoke test")
+    told = ("KV cache tokens", "last benchmark of this image", "last smoke test of this image")
     lines = [table([row[:6] for row in rows], ("NAME", "STATE", "MODEL", "PROFILE", "URL", "SINCE"))]
     for row in rows:
         lines += ["", str(row[0]), table([(f"  {name}", words) for name, words in zip(told, row[6:], strict=True)])]

@@ -76,13 +76,9 @@ def run_spec(
     Raises Unsupported for a plan over several machines: one container does not make it.
     """
     if plan.nodes > 1:
-        one = plan.profile.removesuffix(f"-n{plan.nodes}")
-        words = ["invoke", "render", "--profile", plan.profile, "--model", plan.model, "--engine", plan.engine]
-        alone = f"what its machines need: {shlex.join(words)}"
-        if not engine.machine_files:
-            alone = f"only the plan: invoke plan --profile {plan.profile}"
+        words = ["invoke", "plan", "--profile", plan.profile, "--model", plan.model, "--engine", plan.engine]
         message = f"{plan.profile} is {plan.nodes} machines: planned, and not started from here yet"
-        raise Unsupported(message, f"try --profile {one}, or {alone}")
+        raise Unsupported(message, f"only the plan: {shlex.join(words)}")
     access = family.container
     indexes = tuple(range(plan.cards_per_node))
     request = None

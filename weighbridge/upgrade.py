@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from weighbridge.catalog import Catalog
-from weighbridge.errors import BadValue, Unsupported, unknown
+from weighbridge.errors import BadValue, UnknownName, Unsupported, nearest, unknown
 from weighbridge.facts import Value
-from weighbridge.flags import Flag, Flags
+from weighbridge.flags import Flag, Flags, meaning
 
 
 class Change(Value, frozen=True, kw_only=True):
-    """One argument that is another in the newer version. `ours`: plans use it."""
+    """One argument that is another in the newer version. `ours`: plans use it, a name that changed as it stands.
+
+    `kind`: of a name that changed as many others do, the pattern.
+    """
 
     flag: str
     change: str
     ours: bool
+    kind: str | None = None
+
+
+class _Renamed(NamedTuple):
+    """A name that is no more, and the one that says the same now."""
+
+    lost: str
+    now: str | None
+
+    @property
+    def text(self) -> str:
+        return f"{self.lost} is now {self.now}" if self.now else f"no longer called {self.lost}"
+
+    @property
+    def kind(self) -> str | None:
+        core = meaning(self.lost)[1]
+        return self.text.replace(core, "X") if self.now else None
 
 
 class Upgrade(Value, frozen=True, kw_only=True):
@@ -30,11 +52,12 @@ def upgrade(catalog: Catalog, engine: str, old: str, new: str) -> Upgrade:
     before, after = _flags(catalog, engine, old), _flags(catalog, engine, new)
     ours = _used(catalog, engine)
     names = sorted({f.flag for f in (*before.flags, *after.flags)})
-    changes = [
-        Change(flag=name, change=text, ours=name in ours or bool({*_names(before, name), *_names(after, name)} & ours))
-        for name in names
-        for text in _changes(before.find(name), after.find(name), name)
-    ]
+    changes = []
+    for name in names:
+        pair = before.find(name), after.find(name)
+        used = bool({name, *_names(before, name), *_names(after, name)} & ours)
+        changes += [Change(flag=name, change=text, ours=used) for text in _changes(*pair, name)]
+        changes += [Change(flag=name, change=r.text, ours=r.lost in ours, kind=r.kind) for r in _renamed(*pair, name)]
     ordered = sorted(changes, key=lambda c: (not c.ours, not c.change.startswith("gone"), c.flag))
     return Upgrade(engine=engine, old=old, new=new, changes=tuple(ordered))
 
@@ -75,8 +98,10 @@ def _flags(catalog: Catalog, engine: str, version: str) -> Flags:
     found = catalog.flags_at(engine, version) if version in catalog.flag_versions(engine) else None
     if found is None:
         versions = catalog.flag_versions(engine)
-        make = f"make flags ENGINE={engine} VERSION={version}; known are {', '.join(versions)}"
-        raise unknown(f"version of {engine} whose arguments are known", version, versions, make)
+        near = nearest(version, versions)
+        meant = f"did you mean {near}? " if near else ""
+        hint = f"{meant}known are {', '.join(versions)}; learn another: make flags ENGINE={engine} VERSION={version}"
+        raise UnknownName(f"no version of {engine} whose arguments are known called {version!r}", hint)
     return found
 
 
@@ -96,14 +121,11 @@ def _changes(old: Flag | None, new: Flag | None, name: str) -> Iterator[str]:
     if old.flag != name and new.flag != name:
         return
     if old.default != new.default:
-        yield f"default {old.default or 'none'} is now {new.default or 'none'}"
+        yield _default(old.default, new.default)
     if old.kind != new.kind:
         yield f"was a {old.kind}, is a {new.kind}"
     if new.deprecated and not old.deprecated:
         yield "deprecated"
-    lost_names = sorted(set(old.also) - set(new.also) - {new.flag})
-    if lost_names:
-        yield f"no longer called {', '.join(lost_names)}"
     for what, before, after in (("choice", old.choices, new.choices), ("name", old.registered, new.registered)):
         lost, more = sorted(set(before) - set(after)), sorted(set(after) - set(before))
         if lost and after:
@@ -112,11 +134,39 @@ def _changes(old: Flag | None, new: Flag | None, name: str) -> Iterator[str]:
             yield f"{what} new: {', '.join(more)}"
 
 
+def _default(old: str | None, new: str | None) -> str:
+    """What is left out, the parser's own words being quoted: a default may be the word none."""
+    if new is None:
+        return f"the parser names no default now; it was {old}"
+    return f"default {old} is now {new}" if old is not None else f"default is now {new}; the parser named none"
+
+
+def _renamed(old: Flag | None, new: Flag | None, name: str) -> Iterator[_Renamed]:
+    """The other names that are no more, each with the new one that means the same."""
+    if old is None or new is None or name not in (old.flag, new.flag):
+        return
+    gained = sorted({new.flag, *new.also} - {old.flag, *old.also})
+    for lost in sorted(set(old.also) - {new.flag, *new.also}):
+        yield _Renamed(lost, next((n for n in gained if meaning(n) == meaning(lost)), None))
+
+
+def _row_texts(rows: Sequence[Change]) -> Iterator[str]:
+    """A line each; one for all whose names changed alike."""
+    alike: Counter[str | None] = Counter(c.kind for c in rows if c.kind)
+    for c in rows:
+        if alike[c.kind] < 2:
+            yield f"{c.flag}: {c.change}"
+    for kind, count in alike.items():
+        if count > 1:
+            example = next(c.change for c in rows if c.kind == kind)
+            yield f"{count} arguments: {kind}, as in: {example}"
+
+
 def upgrade_text(found: Upgrade) -> str:
     """For people: what our plans use, then the rest."""
     lines = [f"{found.engine} {found.old} -> {found.new}"]
     for ours, title in ((True, "arguments of our plans"), (False, "others")):
         rows = [c for c in found.changes if c.ours == ours]
         lines.append(f"\n{title}: {len(rows) or 'no'} change{'' if len(rows) == 1 else 's'}")
-        lines += [f"  {c.flag}: {c.change}" for c in rows]
+        lines += [f"  {text}" for text in _row_texts(rows)]
     return "\n".join(lines)

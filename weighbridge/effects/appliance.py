@@ -92,6 +92,14 @@ def is_built(digest: str) -> bool:
         return False
 
 
+def has_image(tag: str) -> bool:
+    """Whether an image of this very name is here; without a Docker engine it is not."""
+    try:
+        return any(tag in image.tags for image in Host().images())
+    except HostError:
+        return False
+
+
 def _labels(plan: Plan, recipe: Recipe) -> dict[str, str]:
     return {
         f"{LABEL}.recipe": recipe.digest,

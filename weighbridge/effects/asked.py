@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +60,16 @@ class Asked:
         if not path:
             return None
         if not Path(path).is_file():
-            raise BadValue(f"--order {path}: no such file", "make one: invoke tune --goal throughput")
+            raise BadValue(f"--order {path}: no such file", f"make one: {self._tune_line(path)}")
         return convert(read_yaml(Path(path)), OrderFile, Path(path))
+
+    def _tune_line(self, path: str) -> str:
+        """The line that writes an order file there. --profile is always said: the line is told whole, not completed."""
+        given = {name: self.flags.get(name) for name in Order.__struct_fields__}
+        given = {**given, "profile": given["profile"] or Order().profile}
+        said = [(f"--{n.replace('_', '-')}", v) for n, v in given.items() if v]
+        words = [w for flag, v in said for w in (flag, *([] if v is True else [str(v)]))]
+        return shlex.join(["invoke", "tune", *words, "--goal", "throughput", "--output", path])
 
     @property
     def config(self) -> str | None:
@@ -198,7 +207,9 @@ class Asked:
     @cached_property
     def spec(self) -> RunSpec:
         from weighbridge.effects.probe import free_port
+        from weighbridge.machines import must_be_one
 
+        must_be_one(self.order, self.plan, self.catalog, self.model, self.frame)
         port = read_port(self.flags["port"]) or free_port(self.reach.address)
         found = spec_of(self.plan, self.catalog, weights=self.weights, name=self.name, port=port, reach=self.reach)
         return self._baked(found) if self.flags.get("baked") else found

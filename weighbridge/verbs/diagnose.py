@@ -28,7 +28,7 @@ _OF_THE_ENGINE = ("profile", "engine", "engine_version", "catalog")
 def diagnose(json: bool, log: str | None, name: str | None, apply: bool, **values: Any) -> None:
     """Why an appliance failed: one cause, the line that shows it, and the change of the order that avoids it."""
     from weighbridge.diagnose import diagnose as look
-    from weighbridge.diagnose import diagnosis_json, diagnosis_text, remedies
+    from weighbridge.diagnose import diagnosis_json, diagnosis_text, named, remedies
     from weighbridge.errors import BadValue
     from weighbridge.failures import read_book
     from weighbridge.report import plan_text
@@ -44,7 +44,7 @@ def diagnose(json: bool, log: str | None, name: str | None, apply: bool, **value
     if engine:
         it.catalog.engine(engine)
     book = read_book(it.catalog, engine)
-    what = look(found.lines, book, found.skipped)
+    what = named(look(found.lines, book, found.skipped), order)
     remedy = next(remedies(what, book, order, it.catalog, it.model if order else None), None)
     text = diagnosis_text(what, remedy, it.frame)
     if apply:

@@ -10,6 +10,9 @@ from weighbridge.verbs import asked
 from weighbridge.verbs.keys import show_once
 
 if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from weighbridge.effects.docker import Host
     from weighbridge.types import RunSpec
 
 MACHINES: Flags = {
@@ -190,7 +193,7 @@ def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **val
     from weighbridge.reach import read_stop
 
     patience, host = read_stop("--seconds", seconds) if seconds else None, Host()
-    found = host.appliances() if values["all"] else [host.container(name)]
+    found = host.appliances() if values["all"] else [_to_stop(host, name)]
     for container in [] if dry_run else found:
         took = patience or stop_seconds(container)
         tell(container, took)
@@ -200,6 +203,20 @@ def stop(name: str | None, seconds: str | None, dry_run: bool, json: bool, **val
     show(
         {"stopped": [] if dry_run else names, "found": names}, lambda: "\n".join(names) or "no appliance is here", json
     )
+
+
+def _to_stop(host: Host, name: str | None) -> Container:
+    """The appliance of this name; no other is offered, for a stop is not to be guessed. Raises UnknownName."""
+    from weighbridge.errors import UnknownName
+
+    try:
+        return host.container(name)
+    except UnknownName as e:
+        if name is None:
+            raise
+        here = sorted(str(c.name) for c in host.appliances())
+        words = f"here are {', '.join(here)}: invoke status" if here else "no appliance is here: invoke status"
+        raise UnknownName(e.message, words) from None
 
 
 @verb(

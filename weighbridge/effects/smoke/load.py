@@ -12,6 +12,7 @@ from weighbridge.effects.smoke.session import PLAIN, Heard, Session, Skipped, Wr
 from weighbridge.smoke import Question
 from weighbridge.words import many
 
+_PAUSE_SECONDS = 0.5
 _SPREAD_SHARE = 0.5  # of the whole time, chunks must come over at least so much
 _CLUMP_SHARE = 0.25  # of the chunks, at least so many must come by themselves
 _NEAR_SHARE = 0.9  # of the goal, a long prompt must have at least so much
@@ -36,7 +37,7 @@ def _best_of(question: Question, ask: Callable[[], str]) -> str:
         try:
             return ask()
         except Wrong:
-            continue
+            time.sleep(_PAUSE_SECONDS)  # what made this client late may have passed
     return ask()
 
 
