@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6a7b74974b821fb05ec423a8f108108871fdf088204a203ff8ed3838b1b8791b \
+  --label io.weighbridge.plan=0e4a3f51f28b89791bc56f628d5c8a3ca0c76276e422d3bb24d47aaf17a727ec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=0241ee7c421659513192b653d0820c2bfecf2a20e2f695ef99a9fafcf3fe9bb9 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-6a7b74974b82
+  --label io.weighbridge.spec=6956788c72c3416336baaec0874d0e08bfe74cdd763c92f715652a46071f928a \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-0e4a3f51f28b

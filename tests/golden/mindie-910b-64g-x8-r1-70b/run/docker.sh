@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a729467afb839e3773902183e68f0231aa6e0646ad20bdf94e3581bf6b3e95e1 \
+  --label io.weighbridge.plan=844257d3b55d67068a66ff59291baa963e1549c2d7b0861128930320918deb9b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=7ad3d598dcd903f75212915be10a2b426abc859660f8fc3b3499066a1d42d5bc \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-a729467afb83
+  --label io.weighbridge.spec=8696be2f41973cfce4862d373ae694ad473e04455d7c4614ad407905a34c35e7 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-844257d3b55d

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7106bb4dbfd1a8087cde805ea0d34edf40da89ebbce6069bec7a3afe7d7ec5b9 \
+  --label io.weighbridge.plan=24758de773958146d24067c2d42bc3e6671cbad79443e55cd0c55a35ac55e7fc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=d1171f188a79e2f3a8b00774f1e0999d1c6d00576958f77a1dfc7e04afa9deb8 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-7106bb4dbfd1
+  --label io.weighbridge.spec=207c6a01bf04e90f7e6757153f0255e44398779b3328770db0bf30e7f469c087 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-24758de77395

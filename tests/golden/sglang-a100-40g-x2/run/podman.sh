@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=c8048e7a5a77c683cf94230cc7fadd5f02729c28eca8399550ee899231f3048f \
+  --label io.weighbridge.plan=0324eb1fb71ad886231272aa28f7dc55dbcfa656befeee96ec94ff2c3225d9ef \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=82a97eb75fe1ea6c7ab546e7d0e9dd0f10f24dc9c41d48a3232910c010038ed0 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-c8048e7a5a77
+  --label io.weighbridge.spec=f8048061d8cab47a0c1281fc3c7f8a195a8816ebe10705e32a5e69dbba154b91 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0324eb1fb71a

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=862ca64244b95beccf6a5315d07bbcd5603ad1fcebe9844da7c2d3ed57f732dc \
+  --label io.weighbridge.plan=53f4c1ff2f32e7ce1e5cada1a6c3a6b133708e0e8fd32a489273734375396e43 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=ff1c3df69e3163ffae058557cf89c292ed1bc8785246fa3ce42ec9121d12ff29 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-862ca64244b9
+  --label io.weighbridge.spec=01d2b2713169a24325caeb858ae78a797b4dca1a16b4037ee0773e59c04d4580 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-53f4c1ff2f32

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=80eca2fb793cb250ed80fb68a8b62e4c00b2ada4a16f917dc444ea362caaca42 \
+  --label io.weighbridge.plan=c5641dcd1b626a9b83e67ce2ac048538cc2b9e82abe4c8d224fda760ea588fed \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=fbfc099c56513899c6d506b0805b4589a7e9e00a103e33a434cb43eeca89a24f \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-80eca2fb793c
+  --label io.weighbridge.spec=be9afa404e6f19ec360cd4d72bceecf752c7523f588d6f9250cc901bb9d32773 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-c5641dcd1b62

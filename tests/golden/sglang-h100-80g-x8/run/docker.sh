@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=ecc54730f37f7e4ba386e4b231d9781631905f026dbdd002dc36c767743e4ab1 \
+  --label io.weighbridge.plan=a74695a2ad5eb0ee10a3800d91897e10cca83c662479f270023882f82f06e52d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=00c814d43eb4bff94ee5714ee67159471d8b8eaad65619a5bca8a5d931525299 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-ecc54730f37f
+  --label io.weighbridge.spec=49b3acb648d6dad884c2797543ccc27fa388555f55f86f44c7755c2610314c62 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-a74695a2ad5e

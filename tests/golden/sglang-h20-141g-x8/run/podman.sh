@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=1d97c2782c7ad0fb30544a510fa0e7abb0247d09387a7d2ab72d41388b723512 \
+  --label io.weighbridge.plan=9e38bc74cbb26b55453eb9559ec7a02d0bfe8f3751c038b56de2332d69e54e16 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=a8ce524fbe9647cdbb30d022b2fa3768adced41b3cd89515e49cb0b01d0ebf61 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-1d97c2782c7a
+  --label io.weighbridge.spec=c1a1c873e23261eb1f16585b009f68f18812d4845adbf98ed2b2797db9361b0f \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-9e38bc74cbb2

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=5dd0dca3f587afd4aa56e2874ab4c6cdd6ed2f07323ccce0828ed7d8abfd0ca2 \
+  --label io.weighbridge.plan=5601983e456afa23f1fa2a194ad753c03f75359cc6a431c5364c20b954c7cb3b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=c885c9f6db808f991aea21a0bd8056760a3a0664b7551b5ce1ca51cbb678c58a \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-5dd0dca3f587
+  --label io.weighbridge.spec=8e5d3ca221ad3db4f46a1e8f3fce76f7ad90891c3ede52d48d909afa4083c32f \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-5601983e456a

@@ -51,7 +51,8 @@ while read -r free driver; do
 done <<<"$cards"
 card=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null | sort -u | paste -sd ';' -) || card=
 # A slice of a card takes no part in work that is divided: its vendor allows no copies between slices.
-if nvidia-smi -L 2>/dev/null | grep -q '^ *MIG '; then
+# grep reads to the end: one that leaves early would end the tool, and pipefail would take that for no slice.
+if nvidia-smi -L 2>/dev/null | grep '^ *MIG ' >/dev/null; then
   refuse mig "a card is cut into MIG slices, and the plan divides the model over 8 cards" "switch MIG off on the host: nvidia-smi -mig 0; or plan for one card"
 fi
 

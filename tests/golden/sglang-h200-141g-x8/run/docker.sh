@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bc535840903a333fa0f9755e465f514903c1feaca40191322f5643a9ed070ee7 \
+  --label io.weighbridge.plan=d242249995ce844797141292a5fa8d269965da47f3e5137f023955e077ec0312 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=44dc507267a989266ebfccbfbcf871f4cd9b170d0c5c6763992fb18b08d71501 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-bc535840903a
+  --label io.weighbridge.spec=09274fd96df011e3dd31cd6798c5bffd87333a2bfd44b086a3f10da0c3843522 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-d242249995ce

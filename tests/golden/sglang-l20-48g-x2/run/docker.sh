@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=78513e3af506fbe63bde3f4c2b46fa2a7cb46a81b3b9f6e04b3254d528dbe9d7 \
+  --label io.weighbridge.plan=c98e5b8909ea91ac6e4794298752b5fbb9426b2f348401a50eac3427155528a4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=5d516d8b47f651c2dc785469d8defd211eab787096fe1110307a67ab1cdec5d0 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-78513e3af506
+  --label io.weighbridge.spec=84cd06f97aca95999ac35836496b17b008bc0070a61be6b85f68d412c36360ef \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-c98e5b8909ea

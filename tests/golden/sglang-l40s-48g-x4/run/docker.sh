@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d3ff5271778b388c2821d14e90f15c1b955584c325f4946b0b3d15d6845dc028 \
+  --label io.weighbridge.plan=f215ab29e08c677105d585332bbb841aa8865f804f41413d1c3f9dc425dbd94d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=6e92257ed6289fc46a262ae6560c1e3f5ae6160130d02854615f0e1ff3e6502d \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-d3ff5271778b
+  --label io.weighbridge.spec=a0d9c0df6d6e2a8dc0e2eec3bdf2ca69bfb4ff9a809b7a0d8847dababb38ad0e \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-f215ab29e08c

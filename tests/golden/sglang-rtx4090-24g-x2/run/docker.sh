@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=b0a02d93b8681540663f5470d24833a08e9abb79a2cc8314ee53f975d50a50f2 \
+  --label io.weighbridge.plan=dd8cbfaa7f644962a29fad53e1b2a6027e77cf1110ea450393522c439d8dde4e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=869b46de16c45810e14c12c22665c66dd28d7f9e7727835dabddcfe3e6163690 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-b0a02d93b868
+  --label io.weighbridge.spec=9a73f595f2dbb747a9abec0ed6e6339f6b5f535dbf372b85914fd80967309c88 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dd8cbfaa7f64

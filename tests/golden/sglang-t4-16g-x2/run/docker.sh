@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c1fbabf76de3b21599ce9fdfbc6b5e71e826c134a9d8a413def96986361997f9 \
+  --label io.weighbridge.plan=c639da4aef6805ee3977658ee9585813aa62086be665f0e2dc16b5a57b832612 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=0f50640f9e43087e31f28a97408e50a71d700fba93b41cb6fa24dce11bb7410c \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-c1fbabf76de3
+  --label io.weighbridge.spec=377a4f2b38c1ffe699eb326dd7cbb5867e8e7b362dd39208826b039f0affc959 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-c639da4aef68

@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b7e244e3d85b94f603a24fc464451068ff882ddb4c4e5eb65cb4bd81895a2fc3 \
+  --label io.weighbridge.plan=1a03c1399a62486fc4d82022df91ac7ef5340807b51c67b6cb822ea669325ef7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=e2dff05ebf75d3e0131caf4fec8816d2e8a8b1d0b2df71af7ac8155e967083bb \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-b7e244e3d85b
+  --label io.weighbridge.spec=3c21f93bbeff525c80a647b41a37960ea81bb417a175d15635eaf483a1718ff6 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1a03c1399a62

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=287bd3f8700176fa7de68b24e3bc00463cae98d641da762aa412b405b3a3a360 \
+  --label io.weighbridge.plan=54cbefab702842c3dfb2bbabc680d2d8ea8f29b8d3853ec34ea770e3c2a55b24 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=c3695cc372d946a1182069b58058013027f622edaa36227a0467051312c6a82c \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-287bd3f87001
+  --label io.weighbridge.spec=61f8b585bfe9637122f0ffd8b124c66e0ef343b8a086f01dab53b69dcfc5598a \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-54cbefab7028

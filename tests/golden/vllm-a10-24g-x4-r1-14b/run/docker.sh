@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=54836009fb3b2cfe4253eb0cce8fec6013a8831e38d93477ced5e9879da7c030 \
+  --label io.weighbridge.plan=136484dd91a344ea1b381ef5fb5586ee3e148ba244941a92581e036c5c88796e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=73b5a357f5fb6e3a6545f3f2482e985d28bb88be2e3afba9b218c6e29df3cd8e \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-54836009fb3b
+  --label io.weighbridge.spec=cde780c3c42854a3472f8bcf9e4a97e8de24ae8e7e05988e1154e9540bb28dce \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-136484dd91a3

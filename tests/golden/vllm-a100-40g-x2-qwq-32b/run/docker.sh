@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=ad5e252fef3c7b4576867aec3aee6109f419df22d405d40afd4c94c1678fb59f \
+  --label io.weighbridge.plan=3ffc8278c03502e41fa5e84a485c4c47a49fa9595736169f14b2d9715911758c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=34dfae0cda00ce0e7fdd40393e30729e7a7f17fb4802c0c76da24a22e0f80a02 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-ad5e252fef3c
+  --label io.weighbridge.spec=bfaf4c6ba4e66b46986639dd6d4af8bb0abe849401ae7655cc3ad55a38b5bd39 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-3ffc8278c035

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=257f3c56024f0a58a4ce1413b384bf0ac094ff981763a8e02b7a747b0b5c3c9a \
+  --label io.weighbridge.plan=4538e764bedc1177526dbc7f53402939c54b31c252e53b900d1847835d48d609 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=0fb5bab2a8b8708eda903bf7e898793ed8d8ccdb8f8319bf9132a076543adeee \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-257f3c56024f
+  --label io.weighbridge.spec=64e0ff1581fb02c359617f9c3e264acb7e0d3da0562ddb5b7b4b04018ad1fd69 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-4538e764bedc

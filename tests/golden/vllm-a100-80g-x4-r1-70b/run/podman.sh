@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=52d950b063ab1e2e7e6efb4202dc2609b6de5910d75bab775e6f2f6681b24a5f \
+  --label io.weighbridge.plan=1a5eb5e9af5e4644ad0cc43a67c7cfc6b6935d16b0ad379af9921c60c4d178b6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=bd4991c827f9bb1b728e49511c35ae10a720f1e6bf8a695d923355ebb1e0c4fb \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-52d950b063ab
+  --label io.weighbridge.spec=f1c97be46144804586a79b6b1452c680b6d471021ca81718bfc0300c3f43605f \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-1a5eb5e9af5e

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=8d2c02ff3f2c46fca310572e10d76a5de98e1facecc9e25d9ae3fc7b3e025b3d \
+  --label io.weighbridge.plan=4c57957a1f17e3d2002f3f2817baf4146fa204051a38bb723998111a34854de2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=e2f32aad98b4c0354e720a155378284f729c2c6d1c8653839be7224e58a0e1ca \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-8d2c02ff3f2c
+  --label io.weighbridge.spec=581e23b28e3c959deae4da950022d40f576be68cbfd9705776e942a82dfeccf2 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4c57957a1f17

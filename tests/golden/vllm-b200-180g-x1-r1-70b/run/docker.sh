@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5ac460e5bd2e9e31a8567ea960c0bb82fef503010b5f674ce57bcab8a5b97e73 \
+  --label io.weighbridge.plan=7abf3e08680f5551568a3628a1f2ae499de0141c92f2f6e9bac6396c9b6d95a8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=86131dcde17c01a7d64202bc74f0c826bc554ffb7a3ef7d8eeabcddda3aa8e2f \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-5ac460e5bd2e
+  --label io.weighbridge.spec=f094b8752fadbd2f112fff14fcd98b414702c631c2d53985a8523b2f4bbaff28 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-7abf3e08680f

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=c69a822d795f6e53950f2216b40750054471d3400ee69973861fd5da4366b24f \
+  --label io.weighbridge.plan=4ccfa05cccdf792f61cb03295675cd47311bc5b63517dfaa9875d89a866cce81 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=9af281cdfe9155e82641fa76c8d32b1089df416413f464dd57735f99306f5deb \
-  weighbridge/vllm:cpu-weighbridge-demo-c69a822d795f
+  --label io.weighbridge.spec=6ab0952ea57056af6fcba8d7554469aa0f85a0b44c48f090c9e8e6817fee467e \
+  weighbridge/vllm:cpu-weighbridge-demo-4ccfa05cccdf

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=1bca50a19ea9f9ca5df42b2fe997c307190deeca641938933b9fe82bdfd9f5af \
+  --label io.weighbridge.plan=cea5b7f782870f6382c666a7e3b19950b1749bd89823145062b25c2b0e062065 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=60ec2da17712f00c153e98939cc7c9b3087d1183b63050a8d14ec22876cdac1d \
-  weighbridge/vllm:cpu-it-s-a-model-id-1bca50a19ea9
+  --label io.weighbridge.spec=ab060a610d1519de907a5518706f2f3694dcb5c95c74ee8bae531c02b867b448 \
+  weighbridge/vllm:cpu-it-s-a-model-id-cea5b7f78287

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=29114389c1aa43aa132ef9982798b0cd62feccb38d3e206d8e6a753bb8a7b053 \
+  --label io.weighbridge.plan=b9261396327048f57466ebcb12e610415a1a8b1ffc0de68201cf6d40c1d12627 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=67123e65ae79353f7be028840fa39cbadaef32a6a4bfdd44117593879ac633d6 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-29114389c1aa
+  --label io.weighbridge.spec=81c39935dc8d1e02eacdab592b034b375fd99761ecd21ea6bc72a605bb79e382 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-b92613963270

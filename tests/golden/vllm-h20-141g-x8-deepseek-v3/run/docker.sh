@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=795648eba620992e594973e9aa1e971b7e3cf5f4ed5f41780957606d7aaee160 \
+  --label io.weighbridge.plan=122de80418862f571dedb4672eac7257b56b940e27d637d0ae28b32570f3524a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=2fb067c8296672153ca9d9021eeb23c604fc2e7218f4e009d517ce71f0689d86 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-795648eba620
+  --label io.weighbridge.spec=b0734569484be6f177196221c40e3fcb83f407dcff751a1ed49782f46b79fccd \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-122de8041886

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=befb80f2c5d61f6dde03861d1f0ad25e04479ace5895aaae440d5e8dab76b6b7 \
+  --label io.weighbridge.plan=e6e044ec2043841b8824e95245c2efcd33abf6c9c9853d7fa1ac5fa029757399 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=c7625b01fa92214cfc9d0584eb6c44c8396f44fed2e4eb682408e015085cdf5d \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-befb80f2c5d6
+  --label io.weighbridge.spec=e54aa362e340cc94f11fd07fd4fe882d5fa336417decccb2097450cd3ec3ef41 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-e6e044ec2043

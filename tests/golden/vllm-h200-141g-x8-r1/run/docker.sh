@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=28771c8feb470af2d79eadd282cbcad171561783720ae87ce8c19737c5702675 \
+  --label io.weighbridge.plan=274c7c4a589bd5fc5875e09a611344f3b11ebb8b5972c3d3436d4e1dbe03a7f3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=b4c844116937e1bc9e3eb83919bb7635892bf0b1761d0dec2d1e9eebbfa28039 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-28771c8feb47
+  --label io.weighbridge.spec=20a2b23dd5240bfab6e7e7a4e4d12c58530dfdd360e1ed836a2f62732af89990 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-274c7c4a589b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=43896e17205d9afa409168371c5b7df65071c361f131dcb2dd803a6e370dbc5b \
+  --label io.weighbridge.plan=25f7cfcb3fa00ce02c0a824047fe8bc8be70dc55d20acfc4ce81d7d0da55f3b3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=90eaed27ef91b5293f4281e2ba7dabc0f967c60ff56ce1351f851473cb5744ce \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-43896e17205d
+  --label io.weighbridge.spec=bef273555ed1dd9541a2c6aae3e1c2dcfd3d34fc43503c46f504bce7ca108b6d \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-25f7cfcb3fa0

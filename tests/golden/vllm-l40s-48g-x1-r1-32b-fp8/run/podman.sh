@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=2d6fa2ee1825c97ba7b9969239be5e59214d1d6085367b4d8c93fc3bc0b12c0e \
+  --label io.weighbridge.plan=d66cd6b22b7329ca0eb0efbdf4b7d2192ded365b3f4479a19f1ac10b45bb761b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=4408a2e9fc7047f8f00a523169dff118f45dbc57674b488b519390101ed5e686 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2d6fa2ee1825
+  --label io.weighbridge.spec=4187f7f7a54ed60d1195e7d898271460347e95ab84e5a2d0d07b94075bbe97cc \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-d66cd6b22b73

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1196ee5acabba0905c6d748ac779fbe33b4e6114b282edb171c62d2dd40d5b44 \
+  --label io.weighbridge.plan=f50fc00a90e46f72dc202255b235d3a2d9699d2cd41fbb13e86b060715eb842d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=76a626848813b143c472ab6fa471cb1dc4870e1ee0dbf091fea82e28a6f87169 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-1196ee5acabb
+  --label io.weighbridge.spec=25ee73cccb9a2b93a687917c1d6079dd3fac7216f8eeea7a630a2647edc40882 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f50fc00a90e4

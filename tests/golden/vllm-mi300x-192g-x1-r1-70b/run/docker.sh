@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=681650e1111ca75cac85311c18a119e50394e0049951a48c8e6f2b4bb89f28cc \
+  --label io.weighbridge.plan=2a03fccb332fcc95b06fb23ff72f75f9f80a97f1a992ad601ecdc503e0548bcd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=18f5c96fbd5df8e989c91ee70053952c681fae4f4efda1ebb6fcca313f095142 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-681650e1111c
+  --label io.weighbridge.spec=0373083bd17889354ec0a9e5eda5a4de6fea98df00ab25b19cfdfb80e74b6c21 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-2a03fccb332f

@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=0db58861efafdde3f7c9a7e7c428d197129dbd9002c6fa82a34a3ab94fb4eb25 \
+  --label io.weighbridge.plan=7eece31ba6ab9b513fdb811f96d618e8619d79470eb95080727b091f708a4942 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=2efc0aad7f2b6e6a02aad76447004e44fdcc4e13fc444b6d0402296538180c2f \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-0db58861efaf
+  --label io.weighbridge.spec=35f7b0d9739e6ae3b8b2d9e085ade233ead56f1916668e3e018897dfe0c43c50 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-7eece31ba6ab

@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fcd73b5ccba66b054c504e9f8a1d3bad601f02853aeb9e55a18df8a951dd7db4 \
+  --label io.weighbridge.plan=ba380093171631b66aac0230d71b349882ca5f49b86573297661f490444fc6e5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=ded47f6257540e15915063d40717550a4385d87d12a8e21a9658f26d9cb1b2f1 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-fcd73b5ccba6
+  --label io.weighbridge.spec=f403801b3f6dcf52ff60d39b9b4e0ad6d134ffb89d91bad0f46fc7e03f7e47b9 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-ba3800931716

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=325effe7ed8c5def33bb9ce3fe66ef7a8ce9de075c0913c7a0fe5aa58c45ee4f \
+  --label io.weighbridge.plan=3e01c810305452f1435a8c9d0a9e470c0522a944d7bf2ab586777ef7d62bb5de \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=d63a3fae289135e13bd12c05f2fe0bc470efb8b53f5c3919bdc1e1ff66662137 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-325effe7ed8c
+  --label io.weighbridge.spec=349be11c447b39d438d422d041bb7b7a50eab6cccb79f54e8cbfd3c6439aa400 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-3e01c8103054

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=58c6cca501ded053668cc6a8a0047d9684cad3a7925be29dcf4e755eb56b72c7 \
+  --label io.weighbridge.plan=589062f5f924c06abc8beb07b8a99c23d9b3e5d6dbe361bbe0bdf5c40e98ebd2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=989f9e700ec49dd47f5b7f69466655ee600b79624e123b187a4efa5a3421a1b2 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-58c6cca501de
+  --label io.weighbridge.spec=fbb4a8bae9b044f33e063f79815e2b90b3e340234bf950267368edfcb8896d32 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-589062f5f924

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=d103ac6e07975ff33c40092b48a41ab5e46c5cf88c26766bfe720b96c40b2122 \
+  --label io.weighbridge.plan=5455416ddeb95858905ae1523271fa337d51a15e13085282f3096ab291079d7f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=43c1e3ed42af69607dcecd08249ab4616b3f6cfeb3166e5c3263cb9409a11914 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-d103ac6e0797
+  --label io.weighbridge.spec=5cfed20d58e74e64355041be3a059b0f6f256b9b144646af65e4ace4fff9b93a \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-5455416ddeb9

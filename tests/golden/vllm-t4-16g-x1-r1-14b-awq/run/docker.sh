@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=a2f5416544222728cc89a7454beb2288e8ca4b451890b267af5d6ea757963214 \
+  --label io.weighbridge.plan=42751a5803adbea083ccb6332390a47f2dd05607b58240653f520f07d07430cd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=2f12f44c0f06730116c2d9cd53dc0bced2d8bc64f459122080496ae98b27fff0 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-a2f541654422
+  --label io.weighbridge.spec=8b5ccb0a36b8fdd8ec349aa5f753ec50c466dab8e3eaee0b207d5c0905086d1f \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-42751a5803ad

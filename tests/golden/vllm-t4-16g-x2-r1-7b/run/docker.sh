@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=037d3515c1641b8a8ac0e8d5e2ab86da9413cf6a205cf260668dc61271fc919a \
+  --label io.weighbridge.plan=0cfa773b9cd5b2f901d3522d30150984a08651ee820326cb4751cacd89442557 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=3a48c5cd12789a9a59513f9b5b27c9bf5a83f8d1784725f33fda737b8d43b2a9 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-037d3515c164
+  --label io.weighbridge.spec=ba2e067775b542f96484e7b122fc85e7503a42348ca2ec5485263880b64c7c46 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-0cfa773b9cd5
