@@ -27,7 +27,8 @@ class Behaviour:
         self.slots = threading.BoundedSemaphore(SLOTS)
         self.lock = threading.Lock()
         self.running, self.hits, self.counter = 0, 0, 0
-        self.seen: set[str] = set()
+        self.seen: set[tuple[int, str]] = set()
+        self.replicas, self.turn = 1, 0  # asked in turn, each with a cache of its own
         self.pause_seconds = 0.002
         self.dead = False
         self.buffered_bytes = 0  # held back before they travel; -1: all of them
@@ -119,9 +120,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(400)
         if it.dead:
             time.sleep(1)
-        if it.caches and ask in it.seen:
+        it.turn = (it.turn + 1) % it.replicas
+        if it.caches and (it.turn, ask) in it.seen:
             it.hits += used
-        it.seen.add(ask)
+        it.seen.add((it.turn, ask))
         if body.get("stream"):
             return self.stream(body, used)
         text = it.text(body)

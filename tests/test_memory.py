@@ -75,7 +75,9 @@ def test_a_variant_is_the_model_in_another_precision(catalog: Catalog) -> None:
             assert found.shape.quantization is not None
             same = {f: getattr(base.shape, f) for f in ("layers", "hidden_size", "heads", "kv_heads", "vocab_size")}
             assert {f: getattr(found.shape, f) for f in same} == same
-            assert memory.parameters(found.shape) == memory.parameters(base.shape)
+            more = memory.parameters(found.shape) / memory.parameters(base.shape)
+            padded = found.shape.intermediate_size > base.shape.intermediate_size  # so that groups divide over cards
+            assert 1 < more < 1.005 if padded else more == 1
             assert listing.weights_gib(found) < 0.6 * listing.weights_gib(base)
 
 

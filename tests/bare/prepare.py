@@ -17,12 +17,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import docker
 import yaml
 from calibration.prepare import TYPES
 
 from weighbridge.catalog import DATA, Catalog, read_yaml
-from weighbridge.effects.base import ensure_base
 from weighbridge.order import read_order
 from weighbridge.plan import base_reference
 from weighbridge.render import render_image
@@ -35,6 +33,10 @@ BUNDLE = "/opt/gateway"
 
 def bundle(recipe: Recipe, out: Path) -> None:
     """nginx and tini as the image's Dockerfile gathers them, from the same base."""
+    import docker  # where appliances are only started, there is none
+
+    from weighbridge.effects.base import ensure_base
+
     assert recipe.gateway_base is not None
     ensure_base(recipe.gateway_base, mirror=None, say=print)
     tag = base_reference(recipe.gateway_base)
@@ -52,8 +54,9 @@ def bundle(recipe: Recipe, out: Path) -> None:
         container.remove(force=True)
 
 
-def prepare(row: dict[str, Any], catalog: Catalog, out: Path) -> Recipe:
-    plan: Plan = make_plan(read_order(row["order"]), catalog)
+def prepare(row: dict[str, Any], catalog: Catalog, out: Path, planned: Plan | None = None) -> Recipe:
+    """The files of one run: of a plan that was made, or of the row's order."""
+    plan = planned or make_plan(read_order(row["order"]), catalog)
     folder = out / "runs" / row["id"]
     recipe = render_image(plan, catalog)
     for name, file in recipe.files.items():

@@ -234,8 +234,13 @@ def one_size(
             for turn in range(rounds):
                 for route in routes:
                     load = os.getloadavg()[0]
-                    found = bench.run(route)
-                    bench.after(route)
+                    try:
+                        found = bench.run(route)
+                    except subprocess.CalledProcessError as e:  # what the others took is not lost with it
+                        print(f"{gib:g} GiB, {turn}: {route} broke off: {e.output!r}", flush=True)
+                        continue
+                    finally:
+                        bench.after(route)
                     rows.append({"route": route, "gib": gib, "round": turn, "load": round(load, 2), **rounded(found)})
                     print(f"{gib:g} GiB, {turn}: {route}: {found.wall:.2f} s, {found.cpu:.2f} CPU s", flush=True)
                 shutil.rmtree(folder / "registry" / "data", ignore_errors=True)

@@ -31,7 +31,8 @@ class Target(NamedTuple):
     key_file: Path | None = None
     cert: Path | None = None
     gateway: bool = False
-    max_num_seqs: int | None = None
+    max_num_seqs: int | None = None  # of all replicas
+    replicas: int = 1
     metrics_key: Path | None = None
     metrics_path: str | None = None
     body_mib: int = 0

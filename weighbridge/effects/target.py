@@ -54,6 +54,7 @@ def _appliance(name: str | None, catalog: Catalog, given: Given) -> Target:
         cert=given.cert or host.certificate(container),
         gateway=True,
         max_num_seqs=plan.max_num_seqs * plan.data_parallel,
+        replicas=plan.data_parallel,
         metrics_key=metrics if metrics and metrics.is_file() else None,
         metrics_path=plan.gateway.metrics_path if metrics and metrics.is_file() else None,
         body_mib=plan.gateway.body_mib,

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=274c7c4a589bd5fc5875e09a611344f3b11ebb8b5972c3d3436d4e1dbe03a7f3 \
+  --label io.weighbridge.plan=bb865677cf93f674e2df225e1171dcf89010c31d4eb3f81d3059e6364d7db3c6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=20a2b23dd5240bfab6e7e7a4e4d12c58530dfdd360e1ed836a2f62732af89990 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-274c7c4a589b
+  --label io.weighbridge.spec=0b893992d30cb0dc5ea7b577907fe445b93fba81cf76105fa6afaf801e83dd3b \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-bb865677cf93
