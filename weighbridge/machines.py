@@ -155,8 +155,16 @@ def _check_counts(nodes: Sequence[Node], profile: Profile) -> None:
         if len(node.cards) != profile.count:
             raise BadValue(
                 f"machine {number} has {len(node.cards)} card addresses; a machine of {profile.id} has {profile.count}",
-                f"read them there: for i in $(seq 0 {profile.count - 1}); do hccn_tool -i $i -ip -g; done",
+                _read_with(profile),
             )
+
+
+def _read_with(profile: Profile) -> str:
+    """The line that prints the addresses of a machine's cards, where the family says it."""
+    network = profile.family.card_network
+    if network is None:
+        return f"give each machine {profile.count} addresses"
+    return f"read them there: {network.read_with.replace('{last}', str(profile.count - 1))}"
 
 
 def _check_addresses(nodes: Sequence[Node]) -> None:
