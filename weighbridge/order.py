@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -71,10 +72,11 @@ def read_share(flag: str, text: Any) -> float:
 
 def read_positive(flag: str, text: Any) -> float:
     """A number above zero, in the flag's own unit."""
-    found = read_share(flag, text)
-    if not 0 < found < _LARGEST:  # nan is neither
-        raise BadValue(f"{flag} {text!r} is not a number above 0", f"for example: {flag} 10")
-    return found
+    with suppress(ValueError):
+        found = float(str(text))
+        if 0 < found < _LARGEST:  # nan is neither
+            return found
+    raise BadValue(f"{flag} {text!r} is not a number above 0", f"for example: {flag} 10")
 
 
 def read_port(text: Any) -> int:
