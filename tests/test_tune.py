@@ -19,7 +19,7 @@ from weighbridge.effects.tune import Questions, Records, alone
 from weighbridge.errors import BadFile, HostError, NotReady, Refused
 from weighbridge.knobs import Knob, read_knobs
 from weighbridge.order import read_order
-from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml, strayed
+from weighbridge.orderfile import OrderFile, Tried, TuneEvidence, order_yaml, strayed
 from weighbridge.plan import plan as _plan
 from weighbridge.road import make_plan
 from weighbridge.tune import Aim, Candidate, Search, Trial, fingerprint, judge, read_goals
@@ -28,7 +28,7 @@ from weighbridge.tunetext import tuning_text
 from weighbridge.types import Order, Plan
 from weighbridge.verbs.measure import asked_points
 from weighbridge.verbs.tuning import _Drive
-from weighbridge.verdict import Limit, Slo
+from weighbridge.verdict import Estimate, Limit, Slo
 
 RATES = (100.0, 101.0, 99.0)
 AIM = Aim("throughput", "output_tokens_per_second", True, 1.05, Slo())
@@ -289,6 +289,16 @@ def test_an_order_file_is_read_as_it_was_written(tmp_path: Path, catalog: Catalo
     said = inv("plan", "--order", "found.yaml", "--batched-tokens", "1024", "--eager", "--json")
     wins = make_plan(msgspec.structs.replace(order, batched_tokens=1024, eager=True), catalog)
     assert said.data == json.loads(msgspec.json.encode(wins)), "what is typed wins"
+
+
+def test_the_order_file_of_a_search_that_found_nothing_better_is_read(inv: Any, tmp_path: Path) -> None:
+    """What is not known is left out of the file: no gain, nothing confirmed, no interval of a single run."""
+    once = Tried(changes={}, verdict="start", because="x", figures={"few": Estimate(mean=1.0, count=1)})
+    nothing = msgspec.structs.replace(evidence(Order(), "e 1"), confirmed=None, gain=None, tried=(once,))
+    file = OrderFile(order=Order(sequences=8), evidence=nothing)
+    (tmp_path / "found.yaml").write_text(order_yaml(file))
+    assert inv("plan", "--order", "found.yaml", "--json").data["max_num_seqs"] == 8
+    assert msgspec.convert(yaml.safe_load((tmp_path / "found.yaml").read_text()), OrderFile) == file
 
 
 def test_an_order_file_of_another_machine_is_a_guess(inv: Any, tmp_path: Path, catalog: Catalog) -> None:
