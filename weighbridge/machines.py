@@ -14,7 +14,7 @@ import msgspec
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.errors import BadFile, BadValue, Refused, Unsupported
 from weighbridge.facts import Model, Profile, Value
-from weighbridge.host_setup import addresses, read_gateway, read_network, wrong_address
+from weighbridge.host_setup import addresses, no_hosts, read_gateway, read_network, wrong_address
 from weighbridge.render import environment, plan_json
 from weighbridge.road import command_line, make_plan
 from weighbridge.types import File, Order, Plan
@@ -182,10 +182,8 @@ def _check_addresses(nodes: Sequence[Node]) -> None:
 
 def _check_address(whose: str, text: str) -> None:
     wrong = wrong_address(text)
-    if not wrong:
-        found = ipaddress.IPv4Address(text)
-        if found.is_unspecified or found.is_loopback or found.is_multicast or found.is_reserved:
-            wrong = "no other machine reaches it"
+    if not wrong and no_hosts(ipaddress.IPv4Address(text)):
+        wrong = "no other machine reaches it"
     if wrong:
         raise BadValue(f"{whose}: {text!r}: {wrong}", "an address is four numbers, for example 10.0.0.11")
 

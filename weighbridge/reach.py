@@ -71,7 +71,7 @@ def read_stop(flag: str, text: Any) -> int:
     Raises BadValue for fewer than the engine needs, and for more than a day.
     """
     with suppress(BadValue):  # whichever it is, the bounds are what has to be said
-        found = read_count(flag, text)
+        found = read_count(flag, text, "30")
         if _LEAST_SECONDS <= found <= _MOST_SECONDS:
             return found
     subject = f"{flag} {str(text)!r} is no whole number of seconds from {_LEAST_SECONDS} to {_MOST_SECONDS}"
@@ -111,7 +111,7 @@ def _console(text: str | None) -> Any:
 
 
 def _count(flag: str, text: Any, otherwise: int, most: int) -> int:
-    found = otherwise if text is None else read_count(flag, text)
+    found = otherwise if text is None else read_count(flag, text, str(otherwise))
     if not 1 <= found <= most:
         raise BadValue(f"{flag} {found} is not between 1 and {most}", f"for example: {flag} {otherwise}")
     return found

@@ -153,6 +153,7 @@ def test_the_key_stands_in_no_argument_log_or_result(served: Served, once: Once)
         p for p in served.folder.rglob("*") if p.is_file() and "config" not in p.relative_to(served.folder).parts
     ]
     assert {html, svg, result} <= set(written)
+    assert list((served.folder / "build").glob("*.log")) == [], "there is where failed starts leave theirs"
     assert [p for p in written if served.key.encode() in p.read_bytes()] == []
     assert served.key.encode() not in served.container.logs()
     served.container.reload()
