@@ -76,12 +76,13 @@ def _not_here(error: WeighbridgeError, name: str) -> str:
     """That no appliance of this name is here, and which are; or why nobody knows."""
     from weighbridge.effects.docker import Host
     from weighbridge.errors import UnknownName, nearest
+    from weighbridge.words import are
 
     if not isinstance(error, UnknownName):
         return error.message
     here = sorted(str(c.name) for c in Host().appliances())
     near = nearest(name, here)
-    others = f"here are {', '.join(here)}" if here else "none is here"
+    others = f"here {are(len(here))} {', '.join(here)}" if here else "none is here"
     return f"{error.message}: {others}" + (f"; did you mean --name {near}?" if near else "")
 
 
