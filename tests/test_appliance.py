@@ -386,6 +386,50 @@ def test_a_stop_guesses_no_name(daemon: Daemon, inv: Any) -> None:
     assert set(daemon.containers) == {"mine-2", "other"}
 
 
+def test_a_key_for_an_appliance_that_is_not_here_is_made_and_said(
+    daemon: Daemon, inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    daemon.broken = True
+    said = inv("keys", "add", "--name", "mien", "--key-name", "a")
+    assert (said.code, said.err.splitlines()[0]) == (
+        0, "warning: the Docker engine does not list its containers: the disk is full",
+    )  # fmt: skip
+    daemon.broken = False
+    for here, words in ((), "none is here"), (("mine", "other"), "here are mine, other; did you mean --name mine?"):
+        for name in here:
+            daemon.containers[name] = daemon.made(name, {"io.weighbridge.name": name})
+        said = inv("keys", "add", "--name", "mien", "--key-name", f"k{len(here)}")
+        assert (said.code, said.out.startswith("wb-")) == (0, True)
+        first, second = said.err.splitlines()
+        assert first == f"warning: no appliance called 'mien': {words}"
+        assert second.startswith("  the key waits for: invoke run --name mien; ")
+        back = second.partition("take it back: invoke ")[2]
+        assert inv(*back.split()).out.startswith(f"revoked k{len(here)}")
+    failed = inv("keys", "add", "--name", "mien", "--key-name", "b", "--scope", "al")
+    assert (failed.code, "warning" in failed.err) == (2, False)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_of_an_appliance_is_no_strangers(address: str, daemon: Daemon, inv: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        labels = {"io.weighbridge.name": "mine", "io.weighbridge.port": str(port), "io.weighbridge.address": address}
+        words = ("doctor", "--only", "port-taken,port-own", "--port", str(port))
+        for running, found in ((True, "port-own"), (False, "port-taken")):
+            daemon.containers["mine"] = daemon.made("mine", labels, running=running)
+            daemon.containers["mine"]["Config"]["Env"] = []
+            said = inv(*words, "--json")
+            assert [f["id"] for f in said.data["found"]] == [found]
+        daemon.containers["mine"] = {**daemon.made("mine", labels), "Config": {"Labels": labels, "Env": []}}
+        text = inv(*words).out
+        assert "the appliance mine" in text
+        assert "invoke stop --name mine" in text
+        assert "invoke run --port 0" in text
+        daemon.broken = True
+        assert [f["id"] for f in inv(*words, "--json").data["found"]] == ["port-taken"]
+
+
 def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:
     daemon.volumes = ["weighbridge-cache", "weighbridge-cache-mine", "weighbridge-cached", "db", "my-weighbridge-cache"]
     assert [v.name for v in host.idle_volumes()] == ["weighbridge-cache", "weighbridge-cache-mine"]

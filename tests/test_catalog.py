@@ -171,7 +171,7 @@ def card_text(old: str = "", new: str = "") -> str:
     [
         ("title: [", "not YAML"),
         ("- a\n- b\n", "holds list, not a mapping"),
-        ("", "holds NoneType, not a mapping"),
+        ("", "is empty"),
         ("\x00", "not YAML"),
         (b"\xff\xfe\xff", "not YAML"),
         ("!!python/object/apply:os.system [id]", "not YAML"),

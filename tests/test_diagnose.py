@@ -591,6 +591,9 @@ def test_without_a_container_the_newest_log_of_a_failed_start_is_read(inv: Any, 
     assert said.code == 0
     assert "KeyError: 'new'" in said.out
     assert "build/new.log" in said.err
+    (build / "bench").mkdir()
+    (build / "bench" / "new.log").write_text("ValueError: of a benchmark\n", encoding="utf-8")
+    assert "build/new.log" in inv("diagnose").err, "what a benchmark wrote is no failed start"
     assert "KeyError: 'old'" in inv("diagnose", "--name", "old").out
 
 

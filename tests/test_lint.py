@@ -388,6 +388,16 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         text_of("a", "b")
 
 
+def test_a_hint_for_other_encodings_can_be_typed(tmp_path: Path) -> None:
+    path = tmp_path / "a b.sh"
+    path.write_bytes("vllm serve 模型\n".encode("gbk"))
+    with pytest.raises(BadFile) as caught:
+        text_of(None, str(path))
+    first, ours = caught.value.hint.partition(": ")[2].split(" | ")
+    assert ours == "invoke lint --file -"
+    assert subprocess.run(["sh", "-c", first], capture_output=True, check=True).stdout.decode() == "vllm serve 模型\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [

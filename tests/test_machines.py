@@ -139,7 +139,7 @@ def test_words_that_name_no_machines_are_refused(
 @pytest.mark.parametrize(
     ("changes", "message", "hint"),
     [
-        ({"cards": ["192.168.2.2"]}, "machine 2 has 1 card addresses", "hccn_tool -i $i -ip -g"),
+        ({"cards": ["192.168.2.2"]}, "machine 2 has 1 card addresses", "$(seq 0 7); do hccn_tool -i $i -ip -g"),
         ({"cards": [f"192.168.1.{n}" for n in range(2, 10)]}, "192.168.1.2 stands twice", "of its own"),
         ({"cards": [f"192.168.2.1.{n}" for n in range(8)]}, "card 0 of machine 2: '192.168.2.1.0'", "four numbers"),
         ({"cards": [f"192.168.2.{n}" for n in range(249, 257)]}, "'256' is no number", "four numbers"),

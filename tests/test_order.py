@@ -17,15 +17,15 @@ from weighbridge.types import Order
     [("8", 8), (8, 8), ("32k", 32_000), ("32K", 32_768), ("1m", 1_000_000), ("1M", 1_048_576), (" 8 ", 8), ("0", 0)],
 )
 def test_a_count_may_have_a_suffix(text: Any, number: int) -> None:
-    assert read_count("--context", text) == number
+    assert read_count("--context", text, "1024") == number
 
 
 @pytest.mark.parametrize("text", ["", "eight", "8.5", "-1", "1e3", "8 k", "8kk", "0x10", "9" * 13, "2000M", "٨x"])
 def test_a_count_that_is_none_names_its_flag(text: str) -> None:
     with pytest.raises(BadValue) as caught:
-        read_count("--context", text)
-    assert caught.value.message == f"--context {text!r} is not a whole number"
-    assert caught.value.hint == "for example: --context 8"
+        read_count("--context", text, "1024")
+    assert caught.value.message == f"--context {text!r} is not a whole number from 0 to 1000000000"
+    assert caught.value.hint == "for example: --context 1024"
 
 
 COUNTS = [
@@ -91,7 +91,8 @@ def test_a_port(text: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("65536", "--port 65536 is above 65535"), ("http", "--port 'http' is not a whole number")]
+    ("text", "message"),
+    [(text, f"--port {text!r} is no whole number from 0 to 65535") for text in ("65536", "-1", "http")],
 )
 def test_a_port_that_is_none(text: str, message: str) -> None:
     with pytest.raises(BadValue) as caught:

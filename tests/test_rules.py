@@ -163,8 +163,8 @@ ALLOWED_NAMES = {
 }
 # Words of vendors, their tools and their devices, beside what the catalogue's own file names give.
 VENDORS = {
-    "amd", "ascend", "cann", "cuda", "davinci", "gaudi", "hccl", "hccs", "huawei", "mindie", "nccl", "npu", "nvidia",
-    "nvlink", "nvswitch", "rocm", "sglang", "tpu", "vllm", "xpu",
+    "amd", "ascend", "cann", "cuda", "davinci", "gaudi", "hccl", "hccn_tool", "hccs", "huawei", "mindie", "nccl", "npu",
+    "nvidia", "nvlink", "nvswitch", "rocm", "sglang", "tpu", "vllm", "xpu",
 }  # fmt: skip
 VALUES_OF_PROPERTIES = {("weighbridge/facts.py", "nvlink"), ("weighbridge/facts.py", "hccs")}
 

@@ -397,21 +397,63 @@ def test_what_cannot_be_asked_is_two_lines(words: tuple[str, ...], line: str, in
     assert len(said.err.strip().splitlines()) == 2
 
 
-def test_on_a_terminal_each_check_is_shown_once(target: Target, tmp_path: Path) -> None:
-    """As it comes, and not again in a table; in a file the whole table stands."""
-    words = [sys.executable, "-m", "weighbridge", "smoke", "--url", target.url, "--key-file", str(target.key_file)]
-    around = {**os.environ, "PYTHONPATH": str(ROOT)}
-    master, slave = pty.openpty()
-    process = subprocess.Popen(words, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave, env=around)
-    os.close(slave)
+def around() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def words_of(target: Target) -> list[str]:
+    return [sys.executable, "-m", "weighbridge", "smoke", "--url", target.url, "--key-file", str(target.key_file)]
+
+
+def rows(text: str) -> list[str]:
+    """The names of the checks in what was said, a line each."""
+    return [line.split()[1] for line in text.splitlines() if line.split()[:1] in (["ok"], ["FAIL"], ["skip"])]
+
+
+def read_all(terminal: int) -> str:
     said = b""
     with contextlib.suppress(OSError):  # EIO: the last writer has gone
-        while piece := os.read(master, 4096):
+        while piece := os.read(terminal, 4096):
             said += piece
-    os.close(master)
+    os.close(terminal)
+    return said.decode()
+
+
+def test_in_a_log_each_check_is_shown_once(server: tuple[str, Behaviour], target: Target, tmp_path: Path) -> None:
+    """Both streams go to one place, as in CI; also where each has its own, and JSON has what failed beside it."""
+    server[1].health = 503
+
+    def said(*more: str, err: int) -> tuple[str, str]:
+        words = [*words_of(target), *more]
+        done = subprocess.run(words, cwd=tmp_path, env=around(), stdout=-1, stderr=err, text=True, check=False)
+        return done.stdout, done.stderr or ""
+
+    together, _ = said(err=subprocess.STDOUT)
+    names = rows(together)
+    assert "health" in names
+    assert len(names) == len(set(names))
+    out, err = said(err=subprocess.PIPE)
+    assert (rows(out), rows(err)) == (names, [])
+    out, err = said("--json", err=subprocess.PIPE)
+    failed = [c["id"] for c in json.loads(out)["checks"] if c["ok"] is False]
+    assert rows(err) == failed == ["health"]
+
+
+def test_on_a_terminal_each_check_is_shown_once(target: Target, tmp_path: Path) -> None:
+    """As it comes, and not again in a table; where the result goes to a file, the table is there and both see it."""
+    words = words_of(target)
+    master, slave = pty.openpty()
+    process = subprocess.Popen(words, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave, env=around())
+    os.close(slave)
+    lines = read_all(master).splitlines()
     process.wait()
-    lines = said.decode().splitlines()
     assert len([x for x in lines if " health " in x]) == len([x for x in lines if " unknown-model " in x]) == 1
     assert any("checks passed" in x for x in lines)
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=around, check=False)
-    assert len([x for x in done.stdout.splitlines() if " health " in x]) == 1
+    master, slave = pty.openpty()
+    with subprocess.Popen(words, cwd=tmp_path, stdout=-1, stderr=slave, env=around()) as second:
+        os.close(slave)
+        seen = read_all(master)
+        assert second.stdout is not None
+        table = second.stdout.read().decode()
+    assert "health" in rows(table)
+    assert rows(table) == rows(seen.replace("\033[2m", ""))

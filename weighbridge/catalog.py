@@ -57,7 +57,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise BadFile(f"{path}: not YAML: {' '.join(str(e).split())}", f"edit {path}") from None
     if not isinstance(found, dict):
-        raise BadFile(f"{path}: holds {type(found).__name__}, not a mapping", f"edit {path}")
+        holds = "is empty" if found is None else f"holds {type(found).__name__}, not a mapping"
+        raise BadFile(f"{path}: {holds}", f"edit {path}")
     return found
 
 

@@ -108,9 +108,14 @@ def typed(text: str) -> str:
     return re.sub(rf"\binvoke (?=(?:{'|'.join(VERBS)}|--help|--list)\b)", "weighbridge ", text)
 
 
-def on_terminal() -> bool:
-    """Whether one person reads both, so that what was said need not be shown again."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+def tell(line: str) -> None:
+    """A part of the result, as soon as it is known."""
+    _put(typed(line), sys.stdout)
+
+
+def is_watched() -> bool:
+    """Whether a person reads standard error while the result goes elsewhere."""
+    return sys.stderr.isatty() and not sys.stdout.isatty()
 
 
 def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
@@ -121,10 +126,12 @@ def show(result: Any, text: Callable[[], str], as_json: bool) -> None:
     _put(json_module.dumps(plain, indent=2, ensure_ascii=False) if as_json else typed(text()), sys.stdout)
 
 
-def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable[..., int | None]], Any]:
+def verb(
+    *groups: Flags, positional: tuple[str, ...] = (), own_empty: tuple[str, ...] = ()
+) -> Callable[[Callable[..., int | None]], Any]:
     """A task whose flags are these; errors become two lines (or JSON) and an exit code, once, here.
 
-    `positional` are the flags that are given as plain words.
+    `positional` are the flags that are given as plain words; `own_empty` those whose empty value the verb refuses.
     """
     flags = {name: flag for group in groups for name, flag in group.items()}
 
@@ -137,7 +144,7 @@ def verb(*groups: Flags, positional: tuple[str, ...] = ()) -> Callable[[Callable
             if any(values[n] in ("--help", "-h") for n in positional):  # the parser took it for the word
                 _put(help_of(called, str(body.__doc__)), sys.stdout)
                 sys.exit(0)
-            sys.exit(guarded(body, values))
+            sys.exit(guarded(body, values, own_empty))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [inspect.Parameter(n, kind, default=default) for n, (default, _) in flags.items()]
@@ -194,20 +201,20 @@ def flag_name(name: str) -> str:
     return name.strip("_").replace("_", "-")
 
 
-def refuse_empty(values: dict[str, Any]) -> None:
+def refuse_empty(values: dict[str, Any], but: tuple[str, ...] = ()) -> None:
     """An empty value is a variable that was not set, and never what was meant."""
     from weighbridge.errors import BadValue
 
     for name, value in values.items():
-        if value == "":
+        if value == "" and name not in but:
             flag = "--" + flag_name(name)
             raise BadValue(f"{flag} is empty", f"give it a value, or leave {flag} out")
 
 
-def guarded(body: Callable[..., int | None], values: dict[str, Any]) -> int:
+def guarded(body: Callable[..., int | None], values: dict[str, Any], own_empty: tuple[str, ...] = ()) -> int:
     called = flag_name(body.__name__)
     try:
-        refuse_empty(values)
+        refuse_empty(values, own_empty)
         return body(**values) or 0
     except WeighbridgeError as e:
         e.hint = carried(e.hint, called, values, VERBS, {*ORDER, *RUN} - {*_FRAME}, _FRAME)

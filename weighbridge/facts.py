@@ -119,14 +119,20 @@ class Probe(Value, frozen=True, kw_only=True):
     card_line: str = "."
 
 
+class CardNetwork(Value, frozen=True, kw_only=True):
+    """Network ports of the cards' own. `read_with`: a line that prints their addresses, up to card `{last}`."""
+
+    read_with: str
+
+
 class Family(Value, frozen=True, kw_only=True):
-    """What the cards of one family share: profiles/_<family>.yaml. `card_network`: ports of their own."""
+    """What the cards of one family share: profiles/_<family>.yaml."""
 
     title: str
     default_engine: str
     container: ContainerAccess
     probe: Probe | None = None
-    card_network: bool = False
+    card_network: CardNetwork | None = None
     sources: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ from weighbridge.render import environment
 from weighbridge.words import many
 
 NETWORK = "192.168.100.0/24"  # private, for whoever prints without naming one; --apply wants it named
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 
 
 class Port(Value, frozen=True, kw_only=True):
@@ -46,11 +47,9 @@ class Setup(Value, frozen=True, kw_only=True):
 
 def read_setup(profile: Profile, flags: Mapping[str, Any]) -> Setup:
     """The Setup of a profile and the flags --network, --gateway, --machine and --apply. Raises BadValue."""
+    _refuse_network(profile, flags)
     network = read_network(flags.get("network") or NETWORK)
-    machine = read_count("--machine", flags.get("machine") or "1")
-    if not 1 <= machine <= profile.nodes:
-        more = f"{profile.id.split('-n')[0]}-n{max(machine, 2)}"
-        raise BadValue(f"--machine {machine}: {profile.id} is {profile.nodes}", f"name them all: --profile {more}")
+    machine = _read_machine(flags.get("machine") or "1", profile)
     gateway = read_gateway(flags.get("gateway"), network)
     ports = addresses(network, gateway, profile, machine)
     if flags.get("apply") and profile.family.card_network and not flags.get("network"):
@@ -64,18 +63,43 @@ def read_setup(profile: Profile, flags: Mapping[str, Any]) -> Setup:
     )  # fmt: skip
 
 
+def _refuse_network(profile: Profile, flags: Mapping[str, Any]) -> None:
+    """Raises BadValue for addresses that no card has a port for."""
+    for name in ("network", "gateway"):
+        if flags.get(name) is not None and profile.family.card_network is None:
+            message = f"--{name} {flags[name]}: the cards of {profile.id} have no network ports of their own"
+            raise BadValue(message, f"leave --{name} out")
+
+
+def _read_machine(text: str, profile: Profile) -> int:
+    machine = read_count("--machine", text, "1")
+    if machine < 1:
+        raise BadValue(f"--machine {machine}: machines are counted from 1", "for example: --machine 1")
+    if machine > profile.nodes:
+        more = f"{profile.id.split('-n')[0]}-n{machine}"
+        raise BadValue(f"--machine {machine}: {profile.id} is {profile.nodes}", f"name them all: --profile {more}")
+    return machine
+
+
 def read_network(text: str) -> ipaddress.IPv4Network:
     """`10.0.0.0/24`: four numbers of 0 to 255 and a length. Raises BadValue that says what is wrong."""
     address, _, length = text.partition("/")
     wrong = wrong_address(address)
     if wrong:
         raise BadValue(f"--network {text!r}: {wrong}", f"for example: --network {NETWORK}")
+    if no_hosts(ipaddress.IPv4Address(address)):
+        raise BadValue(f"--network {text!r}: no other machine reaches it", f"for example: --network {NETWORK}")
     if not re.fullmatch(r"\d{1,2}", length) or not 8 <= int(length) <= 30:
         raise BadValue(f"--network {text!r} has no length of 8 to 30", f"for example: --network {address}/24")
     network = ipaddress.IPv4Network(text, strict=False)
     if str(network.network_address) != address:
         raise BadValue(f"--network {text!r} is an address in {network}", f"name the network: --network {network}")
     return network
+
+
+def no_hosts(address: ipaddress.IPv4Address) -> bool:
+    """Whether an address is in a range that no other machine is reached in."""
+    return address in _THIS_NETWORK or address.is_loopback or address.is_multicast or address.is_reserved
 
 
 def wrong_address(text: str) -> str:

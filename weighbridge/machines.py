@@ -14,7 +14,7 @@ import msgspec
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.errors import BadFile, BadValue, Refused, Unsupported
 from weighbridge.facts import Model, Profile, Value
-from weighbridge.host_setup import addresses, read_gateway, read_network, wrong_address
+from weighbridge.host_setup import addresses, no_hosts, read_gateway, read_network, wrong_address
 from weighbridge.render import environment, plan_json
 from weighbridge.road import command_line, make_plan
 from weighbridge.types import File, Order, Plan
@@ -155,8 +155,16 @@ def _check_counts(nodes: Sequence[Node], profile: Profile) -> None:
         if len(node.cards) != profile.count:
             raise BadValue(
                 f"machine {number} has {len(node.cards)} card addresses; a machine of {profile.id} has {profile.count}",
-                f"read them there: for i in $(seq 0 {profile.count - 1}); do hccn_tool -i $i -ip -g; done",
+                _read_with(profile),
             )
+
+
+def _read_with(profile: Profile) -> str:
+    """The line that prints the addresses of a machine's cards, where the family says it."""
+    network = profile.family.card_network
+    if network is None:
+        return f"give each machine {profile.count} addresses"
+    return f"read them there: {network.read_with.replace('{last}', str(profile.count - 1))}"
 
 
 def _check_addresses(nodes: Sequence[Node]) -> None:
@@ -174,10 +182,8 @@ def _check_addresses(nodes: Sequence[Node]) -> None:
 
 def _check_address(whose: str, text: str) -> None:
     wrong = wrong_address(text)
-    if not wrong:
-        found = ipaddress.IPv4Address(text)
-        if found.is_unspecified or found.is_loopback or found.is_multicast or found.is_reserved:
-            wrong = "no other machine reaches it"
+    if not wrong and no_hosts(ipaddress.IPv4Address(text)):
+        wrong = "no other machine reaches it"
     if wrong:
         raise BadValue(f"{whose}: {text!r}: {wrong}", "an address is four numbers, for example 10.0.0.11")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -12,12 +13,14 @@ import msgspec
 from weighbridge.errors import BadValue
 from weighbridge.types import Order
 
-_COUNTS = (
-    "tensor_parallel", "pipeline_parallel", "data_parallel", "context", "sequences", "batched_tokens", "graph_size",
-)  # fmt: skip
+_COUNTS = {  # with a value that a small machine takes, for the hint
+    "tensor_parallel": "1", "pipeline_parallel": "1", "data_parallel": "1", "context": "1024", "sequences": "16",
+    "batched_tokens": "2048", "graph_size": "64",
+}  # fmt: skip
 _TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching", "scheduling")
 _SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
 _LARGEST = 10**9
+_LAST_PORT = 65535
 
 
 def read_order(flags: Mapping[str, Any], base: Order | None = None) -> Order:
@@ -26,9 +29,9 @@ def read_order(flags: Mapping[str, Any], base: Order | None = None) -> Order:
     Raises BadValue.
     """
     found: dict[str, Any] = {name: flags[name] for name in _TEXTS if flags.get(name) is not None}
-    for name in _COUNTS:
+    for name, example in _COUNTS.items():
         if flags.get(name) is not None:
-            found[name] = read_count(_flag(name), flags[name])
+            found[name] = read_count(_flag(name), flags[name], example)
     if flags.get("model_config") and not flags.get("model"):
         found["model"] = _name_of(PurePath(flags["model_config"]))
     if flags.get("utilization") is not None:
@@ -54,11 +57,11 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def read_count(flag: str, text: Any) -> int:
-    """A whole number; 32k is 32000 and 32K is 32768, as the engines read them."""
+def read_count(flag: str, text: Any, example: str) -> int:
+    """A whole number; 32k is 32000 and 32K is 32768, as the engines read them. `example`: one that can be typed."""
     match = re.fullmatch(r"(\d{1,12})([kKmM]?)", str(text).strip())
     if not match or int(match[1]) * _SUFFIXES[match[2]] > _LARGEST:
-        raise BadValue(f"{flag} {text!r} is not a whole number", f"for example: {flag} 8")
+        raise BadValue(f"{flag} {text!r} is not a whole number from 0 to {_LARGEST}", f"for example: {flag} {example}")
     return int(match[1]) * _SUFFIXES[match[2]]
 
 
@@ -71,18 +74,20 @@ def read_share(flag: str, text: Any) -> float:
 
 def read_positive(flag: str, text: Any) -> float:
     """A number above zero, in the flag's own unit."""
-    found = read_share(flag, text)
-    if not 0 < found < _LARGEST:  # nan is neither
-        raise BadValue(f"{flag} {text!r} is not a number above 0", f"for example: {flag} 10")
-    return found
+    with suppress(ValueError):
+        found = float(str(text))
+        if 0 < found < _LARGEST:  # nan is neither
+            return found
+    raise BadValue(f"{flag} {text!r} is not a number above 0", f"for example: {flag} 10")
 
 
 def read_port(text: Any) -> int:
     """A TCP port; 0 stands for a free one."""
-    port = read_count("--port", text)
-    if port > 65535:
-        raise BadValue(f"--port {port} is above 65535", "for example: --port 8000")
-    return port
+    with suppress(BadValue):  # whichever it is, the bounds are what has to be said
+        port = read_count("--port", text, "8000")
+        if port <= _LAST_PORT:
+            return port
+    raise BadValue(f"--port {str(text)!r} is no whole number from 0 to {_LAST_PORT}", "for example: --port 8000")
 
 
 def read_name(name: str) -> str:

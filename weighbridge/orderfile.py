@@ -57,8 +57,8 @@ class TuneEvidence(Value, frozen=True, kw_only=True):
     engine: str
     scenarios: tuple[str, ...]
     complete: bool
-    confirmed: bool | None
-    gain: str | None
+    confirmed: bool | None = None
+    gain: str | None = None
     tuned: Order
     tried: tuple[Tried, ...]
 

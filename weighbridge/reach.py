@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from weighbridge.errors import BadValue, unknown
@@ -69,7 +70,12 @@ def read_stop(flag: str, text: Any) -> int:
 
     Raises BadValue for fewer than the engine needs, and for more than a day.
     """
-    return _count(flag, text, Reach(keys="").stop_seconds, _MOST_SECONDS, least=_LEAST_SECONDS)
+    with suppress(BadValue):  # whichever it is, the bounds are what has to be said
+        found = read_count(flag, text, "30")
+        if _LEAST_SECONDS <= found <= _MOST_SECONDS:
+            return found
+    subject = f"{flag} {str(text)!r} is no whole number of seconds from {_LEAST_SECONDS} to {_MOST_SECONDS}"
+    raise BadValue(subject, f"for example: {flag} {Reach(keys='').stop_seconds}, or leave {flag} out")
 
 
 def _address(text: str) -> str:
@@ -104,10 +110,10 @@ def _console(text: str | None) -> Any:
     return text or "key"
 
 
-def _count(flag: str, text: Any, otherwise: int, most: int, least: int = 1) -> int:
-    found = otherwise if text is None else read_count(flag, text)
-    if not least <= found <= most:
-        raise BadValue(f"{flag} {found} is not between {least} and {most}", f"for example: {flag} {otherwise}")
+def _count(flag: str, text: Any, otherwise: int, most: int) -> int:
+    found = otherwise if text is None else read_count(flag, text, str(otherwise))
+    if not 1 <= found <= most:
+        raise BadValue(f"{flag} {found} is not between 1 and {most}", f"for example: {flag} {otherwise}")
     return found
 
 

@@ -13,34 +13,12 @@ import msgspec
 
 from weighbridge.bench import BenchReport, Measured, Metric, Point
 from weighbridge.catalog import Catalog, convert, read_yaml
-from weighbridge.errors import BadFile, Refused, Unsupported, unknown
+from weighbridge.errors import BadFile, Refused, unknown
 from weighbridge.facts import Value
+from weighbridge.knobs import Knob, Turned, changes_of
 from weighbridge.orderfile import Tried, words_of
 from weighbridge.types import Order, Plan
 from weighbridge.verdict import Slo, estimate, held, key, metric_names, ratio, t95, values
-
-_NEVER = ("profile", "model", "engine", "engine_version", "visible_gib")  # what is tuned, not what may be turned
-
-
-class Knob(Value, frozen=True, kw_only=True):
-    """What may be turned, and to what. A value is a part of an order.
-
-    `lossy`: answers may change, so it is turned only when that is asked for. `cards_from`: fewer cards have no choice.
-    """
-
-    values: tuple[Order, ...]
-    families: tuple[str, ...] = ()
-    goals: tuple[str, ...] = ()
-    cards_from: int = 1
-    lossy: bool = False
-    because: str
-
-
-class KnobFile(Value, frozen=True, kw_only=True):
-    """images/<engine>/tune.yaml, in the order in which the knobs are turned."""
-
-    knobs: dict[str, Knob]
-    sources: tuple[str, ...] = ()
 
 
 class Goal(Value, frozen=True, kw_only=True):
@@ -119,20 +97,6 @@ def read_goals(catalog: Catalog) -> GoalFile:
     return found
 
 
-def read_knobs(catalog: Catalog, engine: str) -> KnobFile:
-    """The knobs of an engine. Raises Unsupported where it has none, BadFile for one that turns what is tuned."""
-    title = catalog.engine(engine).title
-    try:
-        path = catalog.engine_file(engine, "tune.yaml")
-    except BadFile:
-        raise Unsupported(f"{title} has no knobs here", f"write images/{engine}/tune.yaml") from None
-    found = convert(read_yaml(path), KnobFile, path)
-    for name, knob in found.knobs.items():
-        if any(_changes(value).keys() & set(_NEVER) or not _changes(value) for value in knob.values):
-            raise BadFile(f"{path}: {name} must turn a part of an order, and not {', '.join(_NEVER)}", f"edit {path}")
-    return found
-
-
 def aim_of(file: GoalFile, name: str, slo: Slo, metrics: Mapping[str, Metric]) -> Aim:
     """The goal of --goal. Raises UnknownName."""
     if name not in file.goals:
@@ -141,13 +105,6 @@ def aim_of(file: GoalFile, name: str, slo: Slo, metrics: Mapping[str, Metric]) -
     metric = goal.with_goodput if goal.with_goodput and slo.goodput else goal.metric
     higher = metrics[metric.partition(".")[0]].better == "higher"
     return Aim(name, metric, higher, file.least_gain, slo)
-
-
-def _changes(value: Order) -> dict[str, Any]:
-    """The fields of a part of an order that say something."""
-    plain = Order()
-    names = Order.__struct_fields__
-    return {n: getattr(value, n) for n in names if getattr(value, n) != getattr(plain, n)}
 
 
 def fingerprint(plan: Plan, points: Sequence[Point], goodput: Mapping[str, float], weights: str) -> str:
@@ -170,7 +127,7 @@ class Search:
         self, base: Candidate, knobs: Mapping[str, Knob], attempt: Callable[[Order], Plan], aim: Aim, lossy: bool
     ) -> None:
         self.base, self.best, self.aim = base, base, aim
-        self.attempt, self.lossy, self.knobs = attempt, lossy, knobs
+        self.attempt, self.knobs, self.here = attempt, knobs, Turned(base.plan, aim.goal, lossy)
         self.tried: list[Tried] = []
         self.trials: dict[str, Trial] = {}  # by label
         self._seen = {_engine_line(base.plan)}
@@ -179,24 +136,14 @@ class Search:
         """The order itself, then each value of each knob that applies and plans. What does not is noted, with why."""
         yield self.base
         for name, knob in self.knobs.items():
-            why = self._why_not(knob)
+            why = self.here.why_not(knob)
             if why:
                 self._skip(name, {}, why)
                 continue
             for value in knob.values:
-                found = self._planned(name, _changes(value))
+                found = self._planned(name, changes_of(value))
                 if found is not None:
                     yield found
-
-    def _why_not(self, knob: Knob) -> str | None:
-        plan = self.base.plan
-        if knob.families and plan.family not in knob.families:
-            return "not for these cards"
-        if plan.cards < knob.cards_from:
-            return f"{plan.cards} of at least {knob.cards_from} cards"
-        if knob.goals and self.aim.goal not in knob.goals:
-            return f"moves nothing for {self.aim.goal}"
-        return "answers may change: turned only with --lossy" if knob.lossy and not self.lossy else None
 
     def _planned(self, knob: str, changes: dict[str, Any]) -> Candidate | None:
         """The best so far with these changes, when it plans, holds the same context, and was not measured yet."""

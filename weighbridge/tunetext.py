@@ -7,6 +7,7 @@ from typing import Any
 
 from weighbridge.benchtext import spread
 from weighbridge.facts import Value
+from weighbridge.knobs import Knob, changes_of
 from weighbridge.orderfile import TuneEvidence, words_of
 from weighbridge.report import table
 from weighbridge.types import Order
@@ -22,7 +23,10 @@ class Planned(Value, frozen=True, kw_only=True):
 
 
 class Listing(Value, frozen=True, kw_only=True):
-    """What a search would do. `seconds` are of what is not measured yet."""
+    """What a search would do. `seconds` are of what is not measured yet, `most_seconds` of all that may follow too.
+
+    `lossy`: the knobs that --lossy would add, each with its values.
+    """
 
     goal: str
     metric: str
@@ -30,7 +34,10 @@ class Listing(Value, frozen=True, kw_only=True):
     candidates: tuple[Planned, ...]
     skipped: tuple[tuple[str, str], ...]
     seconds: float
+    most_seconds: float
+    budget_seconds: float | None
     basis: str
+    lossy: tuple[tuple[str, str], ...]
     file: str
 
 
@@ -47,6 +54,11 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
+def values_of(knob: Knob) -> str:
+    """What a knob is turned to."""
+    return ", ".join(words_of(changes_of(value)) for value in knob.values)
+
+
 def listing_text(found: Listing) -> str:
     """The candidates from the order as asked; which of them are built on another one, the figures will say."""
     rows = [
@@ -56,7 +68,19 @@ def listing_text(found: Listing) -> str:
     lines = [f"{found.goal}: {found.metric} of {'; '.join(found.points)}", "", table(rows, ("CANDIDATE", "", "TAKES"))]
     if found.skipped:
         lines += ["", table(found.skipped, ("LEFT OUT", "BECAUSE"))]
-    return "\n".join([*lines, "", f"about {minutes(found.seconds)} ({found.basis}); would write {found.file}"])
+    if found.lossy:
+        lines += ["", f"--lossy would add: {'; '.join(f'{name} ({values})' for name, values in found.lossy)}"]
+    return "\n".join([*lines, "", _takes(found), f"would write {found.file}"])
+
+
+def _takes(found: Listing) -> str:
+    """How long a search takes: as it looks now, and at most."""
+    most = found.most_seconds
+    if most == found.budget_seconds:
+        more = ", where --budget ends it"
+    else:
+        more = " with what a better order makes possible and two starts that confirm it" if found.candidates[1:] else ""
+    return f"about {minutes(min(found.seconds, most))}, at most about {minutes(most)}{more} ({found.basis})"
 
 
 def tuning_text(found: Tuning) -> str:

@@ -48,8 +48,8 @@ class Estimate(Value, frozen=True, kw_only=True):
     """A mean with its 95 % interval; no interval from a single value."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     count: int
 
 

@@ -70,7 +70,7 @@ STORE: dict[str, Any] = {
 }  # fmt: skip
 ROOT = {"path": "/var/lib/docker", "free_gib": 300.0, "free_inodes_share": 0.9}
 PROXIES = {"shell": "", "none": ""}
-PORT = {"number": 8000, "taken": False, "by": ""}
+PORT = {"number": 8000, "taken": False, "appliance": ""}
 ROCM = {"id": "mi300x", "family": "rocm", "count": 8, "nodes": 1}
 
 
@@ -125,6 +125,7 @@ HOST = [
     Case("files-few", {"limits": ok("Max open files            256                  4096                 files\n")}),
     Case("memlock-low", {"limits": ok("Max locked memory         8388608              8388608              bytes\n")}, "h20-96g-x8-n2"),
     Case("port-taken", {}, None, {"port": {**PORT, "taken": True}}),
+    Case("port-own", {}, None, {"port": {**PORT, "taken": True, "appliance": "demo"}}),
     Case("time-unsynchronised", {"time": ok("Timezone=Etc/UTC\nNTP=no\nNTPSynchronized=no\n")}),
     Case("time-wrong", {"hub": DOWN, "registry": reply("https://registry-1.docker.io/v2/", -4000)}),
     Case("hub-unreachable", {"hub": DOWN, "mirror": LATE}),

@@ -55,7 +55,7 @@ WELL_GIVEN = {
     "store": cases.STORE,
     "docker_root": cases.ROOT,
     "proxies": cases.PROXIES,
-    "port": {"number": 8000, "taken": False, "by": ""},
+    "port": cases.PORT,
 }
 WELL_CARDS: dict[str, Answer] = {
     "nvidia_smi": cases.SMI_580,

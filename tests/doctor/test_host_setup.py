@@ -82,8 +82,11 @@ def test_a_gateway_in_the_middle_is_left_out() -> None:
         ({"gateway": "192.168.100.255"}, "is no address for a host", "--gateway 192.168.100.1"),
         ({"gateway": "1.2.3.4.5"}, "an address has 4 numbers, this has 5", "--gateway"),
         ({"machine": "2"}, "--machine 2: 910b-64g-x8 is 1", "--profile 910b-64g-x8-n2"),
-        ({"machine": "0"}, "--machine 0: 910b-64g-x8 is 1", "--profile 910b-64g-x8-n2"),
-        ({"machine": "x"}, "--machine 'x' is not a whole number", "--machine 8"),
+        ({"machine": "0"}, "--machine 0: machines are counted from 1", "--machine 1"),
+        ({"machine": "x"}, "--machine 'x' is not a whole number", "--machine 1"),
+        ({"network": "127.0.0.0/8"}, "'127.0.0.0/8': no other machine reaches it", "--network 192.168.100.0/24"),
+        ({"network": "224.0.0.0/8"}, "no other machine reaches it", "--network 192.168.100.0/24"),
+        ({"network": "0.0.0.0/0"}, "no other machine reaches it", "--network 192.168.100.0/24"),
         ({"apply": True}, "--apply sets addresses, and no network was named", "--network 192.168.100.0/24"),
     ],
 )
@@ -92,6 +95,13 @@ def test_what_cannot_be_is_refused(flags: dict[str, Any], message: str, hint: st
         setup("910b-64g-x8", **flags)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("flag", ["network", "gateway"])
+def test_addresses_for_cards_without_ports_are_refused(flag: str) -> None:
+    with pytest.raises(BadValue, match=f"--{flag} 10.0.0.1: the cards of h100-80g-x8 have no network ports") as caught:
+        setup("h100-80g-x8", **{flag: "10.0.0.1"})
+    assert caught.value.hint == f"leave --{flag} out"
 
 
 def test_a_host_without_cards_needs_no_preparation() -> None:

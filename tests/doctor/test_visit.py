@@ -88,7 +88,8 @@ def test_the_list_of_findings(inv: Any) -> None:
     [
         (["--only", "docker-mising"], "no finding called 'docker-mising'", "did you mean docker-missing?"),
         (["--profile", "h100-80-x8"], "no profile called 'h100-80-x8'", "did you mean h100-80g-x8?"),
-        (["--port", "web"], "--port 'web' is not a whole number", "--port 8"),
+        (["--port", "web"], "--port 'web' is no whole number from 0 to 65535", "--port 8000"),
+        (["--only", ","], "--only ',' names no finding", "invoke doctor --list"),
         (["--profile", ""], "--profile is empty", "leave --profile out"),
     ],
 )

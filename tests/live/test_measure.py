@@ -122,13 +122,29 @@ class Watch(threading.Thread):
             time.sleep(0.2)
 
 
-def test_the_key_stands_in_no_argument_log_or_result(served: Served) -> None:
+class Once(NamedTuple):
+    """One benchmark for several tests: what it found, the files that it wrote, what was watched meanwhile."""
+
+    found: Any
+    html: Path
+    svg: Path
+    result: Path
+    watch: Watch
+
+
+@pytest.fixture(scope="module")
+def once(served: Served) -> Once:
     watch = Watch(served.key)
     watch.start()
     html, svg, result = (served.folder / name for name in ("b.html", "b.svg", "b.json"))
     found = served.bench("--scenario", "tiny", "--html", str(html), "--svg", str(svg), "--output", str(result))
     watch.over.set()
     watch.join()
+    return Once(found, html, svg, result, watch)
+
+
+def test_the_key_stands_in_no_argument_log_or_result(served: Served, once: Once) -> None:
+    found, html, svg, result, watch = once
     assert watch.seen, "the benchmark's process was looked at"
     assert watch.found == []
     assert [r["completed"] for r in found["report"]["measured"][0]["repeats"]] == [8, 8]
@@ -137,6 +153,7 @@ def test_the_key_stands_in_no_argument_log_or_result(served: Served) -> None:
         p for p in served.folder.rglob("*") if p.is_file() and "config" not in p.relative_to(served.folder).parts
     ]
     assert {html, svg, result} <= set(written)
+    assert list((served.folder / "build").glob("*.log")) == [], "there is where failed starts leave theirs"
     assert [p for p in written if served.key.encode() in p.read_bytes()] == []
     assert served.key.encode() not in served.container.logs()
     served.container.reload()
@@ -146,8 +163,8 @@ def test_the_key_stands_in_no_argument_log_or_result(served: Served) -> None:
     assert served.bench("--result", str(result))["report"] == found["report"]
 
 
-def test_the_last_result_is_shown_by_status_and_by_the_console(served: Served) -> None:
-    date = served.bench("--scenario", "tiny")["report"]["date"]
+def test_the_last_result_is_shown_by_status_and_by_the_console(served: Served, once: Once) -> None:
+    date = once.found["report"]["date"]
     done = served.invoke("status", "--json")
     mine = next(a for a in json.loads(done.stdout) if a["name"] == NAME)
     assert mine["bench"]["date"] == date
@@ -169,11 +186,15 @@ def test_a_sweep_asks_every_rate_at_every_concurrency(served: Served) -> None:
     assert together > alone, f"four at a time are more tokens a second than one: {runs}"
 
 
-@pytest.mark.parametrize(("bound", "code"), [("at_most: 0.001", 1), ("at_most: 100000", 0)])
-def test_a_broken_limit_is_exit_code_1(served: Served, bound: str, code: int) -> None:
-    (served.folder / "slo.yaml").write_text(f"limits: [{{metric: ttft_ms.p50, {bound}}}]\n", encoding="utf-8")
-    found = served.bench("--scenario", "tiny", "--repeats", "1", "--gate", "slo.yaml", code=code)
-    assert [limit["ok"] for limit in found["limits"]] == [code == 0]
+def test_a_broken_limit_is_exit_code_1(served: Served, once: Once) -> None:
+    """Of a benchmark that runs, and of a recorded one, which takes no time."""
+    asked = ("--scenario", "tiny", "--repeats", "1")
+    recorded = ("--result", str(once.result))
+    for words, bound, code in ((asked, 0.001, 1), (recorded, 0.001, 1), (recorded, 100000, 0)):
+        slo = f"limits: [{{metric: ttft_ms.p50, at_most: {bound}}}]\n"
+        (served.folder / "slo.yaml").write_text(slo, encoding="utf-8")
+        found = served.bench(*words, "--gate", "slo.yaml", code=code)
+        assert [limit["ok"] for limit in found["limits"]] == [code == 0]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])

@@ -21,7 +21,7 @@ NAME = "weighbridge-live-tune"
 SCENARIOS = """
 default: [tiny]
 scenarios:
-  tiny: {title: short, input_tokens: 16, output_tokens: 32, prompts: 32, repeats: 3, because: a test}
+  tiny: {title: short, input_tokens: 16, output_tokens: 32, prompts: 16, repeats: 3, because: a test}
 """
 KNOBS = """
 knobs:

@@ -38,12 +38,22 @@ def look_around(
 
 
 def look_at_port(port: int) -> dict[str, Any]:
-    """Does something listen on 127.0.0.1 there already?"""
+    """Does something listen on 127.0.0.1 there already, and is it an appliance of this host?"""
     try:
         check_port("127.0.0.1", port)
     except HostError:
-        return {"number": port, "taken": True, "by": ""}
-    return {"number": port, "taken": False, "by": ""}
+        return {"number": port, "taken": True, "appliance": _appliance_at(port)}
+    return {"number": port, "taken": False, "appliance": ""}
+
+
+def _appliance_at(port: int) -> str:
+    """The name of the appliance that publishes this port; empty when none does, or no Docker engine answers."""
+    from weighbridge.effects.docker import Host, describe
+
+    with suppress(HostError):
+        running = [describe(c) for c in Host().appliances() if c.status == "running"]
+        return next((r.name for r in running if r.url.partition("://")[2] == f"127.0.0.1:{port}"), "")
+    return ""
 
 
 def look_at_root(info: Answer | None) -> dict[str, Any] | None:

@@ -33,6 +33,8 @@ class Visit:
     @cached_property
     def areas(self) -> dict[str, Area]:
         only = [w.strip() for w in (self.flags["only"] or "").split(",") if w.strip()]
+        if self.flags["only"] and not only:
+            raise BadValue(f"--only {self.flags['only']!r} names no finding", "see them all with: invoke doctor --list")
         return about(areas(self.catalog), self._profile[0], only)
 
     @cached_property

@@ -65,7 +65,7 @@ def read_wish(
     hub = _hub(
         source, web, address, folder, revision or source.revision, lambda: _repository(flags, source, model, name)
     )
-    jobs = read_count("--jobs", flags.get("jobs") or "4")
+    jobs = read_count("--jobs", flags.get("jobs") or "4", "4")
     if jobs < 1:
         raise BadValue(f"--jobs {jobs}: somebody has to do it", "leave --jobs out for 4 files at a time")
     return Wish(

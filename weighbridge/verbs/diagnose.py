@@ -21,7 +21,7 @@ LOG: Flags = {
     "log": (None, "file with a log; - reads standard input (default: an appliance's, or what a failed start left)"),
     "apply": (False, "also show the plan with the change; nothing is started"),
 }
-_OF_THE_ENGINE = ("profile", "engine", "engine_version", "catalog")
+_OF_THE_ENGINE = ("profile", "engine", "catalog")
 
 
 @verb(LOG, NAME, _OPTIONAL, JSON)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import JSON, Flags, show, verb
+from weighbridge.cli import JSON, Flags, say, show, verb
 from weighbridge.verbs import asked
 
 if TYPE_CHECKING:
     from weighbridge.effects.keyring import Keyring, Made
+    from weighbridge.errors import WeighbridgeError
 
 ACTIONS = ("add", "list", "revoke")
 KEYS: Flags = {
@@ -30,22 +31,26 @@ def keys(json: bool, action: str, key_name: str | None, scope: str, key_file: st
 
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS, "invoke keys --help")
-    ring = _keyring(values, new=action == "add")
-    if action == "list":
-        return _list(ring, json)
-    if key_name is None:
+    if key_name is None and action != "list":
         raise BadValue("which key? --key-name is missing", f"for example: invoke keys {action} --key-name alice")
+    ring, strange = _keyring(values, new=action == "add")
+    if action == "list" or key_name is None:
+        return _list(ring, json)
     if action == "revoke":
         gone = ring.revoke(key_name)
         words = f"revoked {gone.name}; new requests with it get 401 within two seconds"
         return show({"revoked": gone.name, "sha256": gone.sha256}, lambda: words, json)
     _add(ring, key_name, scope, key_file, json)
+    if strange:
+        name = values["name"]
+        back = f"invoke keys revoke --key-name {key_name} --name {name}"
+        say(f"warning: {strange}\n  the key waits for: invoke run --name {name}; to take it back: {back}")
 
 
-def _keyring(values: dict[str, Any], *, new: bool) -> Keyring:
+def _keyring(values: dict[str, Any], *, new: bool) -> tuple[Keyring, str | None]:
     """The file of --keys, else the one that the appliance was started with, else the one kept for its name.
 
-    `new`: a name whose appliance is still to be started gets one.
+    `new`: a name whose appliance is still to be started gets one; the text says that it is not here.
     """
     from weighbridge.effects.docker import Host
     from weighbridge.effects.keyring import Keyring
@@ -54,17 +59,31 @@ def _keyring(values: dict[str, Any], *, new: bool) -> Keyring:
 
     it, name = asked(values), values["name"]
     if values["keys"]:
-        return Keyring(Path(values["keys"]).absolute().parent, Path(values["keys"]).absolute())
+        return Keyring(Path(values["keys"]).absolute().parent, Path(values["keys"]).absolute()), None
     if name:
         read_name(name)
     try:
         host = Host()
         container = host.container(name)
-        return Keyring(it.home(str(container.name)), host.key_file(container))
-    except (HostError, UnknownName):
+        return Keyring(it.home(str(container.name)), host.key_file(container)), None
+    except (HostError, UnknownName) as e:
         if not name or not (new or it.home(name).is_dir()):
             raise
-        return Keyring(it.home(name))
+        return Keyring(it.home(name)), _not_here(e, name) if new else None
+
+
+def _not_here(error: WeighbridgeError, name: str) -> str:
+    """That no appliance of this name is here, and which are; or why nobody knows."""
+    from weighbridge.effects.docker import Host
+    from weighbridge.errors import UnknownName, nearest
+    from weighbridge.words import are
+
+    if not isinstance(error, UnknownName):
+        return error.message
+    here = sorted(str(c.name) for c in Host().appliances())
+    near = nearest(name, here)
+    others = f"here {are(len(here))} {', '.join(here)}" if here else "none is here"
+    return f"{error.message}: {others}" + (f"; did you mean --name {near}?" if near else "")
 
 
 def _list(ring: Keyring, json: bool) -> None:

@@ -43,7 +43,7 @@ def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int, most
 
 
 def _some(flag: str, text: str) -> int:
-    count = read_count(flag, text)
+    count = read_count(flag, text, "3")
     if not count:
         raise BadValue(f"{flag} 0 measures nothing", f"for example: {flag} 3")
     return count
@@ -73,7 +73,7 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
         container, plan, found, slo.goodput if slo else {}, key, 1 + secrets.randbelow(2**30),
         shlex.join(["invoke", "bench", *given]), words,
     )  # fmt: skip
-    report = effects.measure(bench, host, it.catalog, it.folders.build / f"{container.name}-bench.log", say)
+    report = effects.measure(bench, host, it.catalog, it.folders.build / "bench" / f"{container.name}.log", say)
     say(f"recorded in {effects.record(report, it.folders.build)}")
     effects.put_in_console(container, report)
     return report

@@ -170,7 +170,7 @@ def logs(name: str | None, follow: bool, tail: str) -> None:
     from weighbridge.order import read_count
 
     host = Host()
-    lines = None if tail == "all" else read_count("--tail", tail)
+    lines = None if tail == "all" else read_count("--tail", tail, "100")
     try:
         for line in host.logs(host.container(name), follow=follow, tail=lines):
             print(line, flush=follow)

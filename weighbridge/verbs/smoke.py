@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.cli import CATALOG, JSON, NAME, Flags, on_terminal, say, show, verb
+from weighbridge.cli import CATALOG, JSON, NAME, Flags, is_watched, say, show, tell, verb
 from weighbridge.verbs import asked
 
 if TYPE_CHECKING:
@@ -85,12 +86,17 @@ def _ask(values: dict[str, Any]) -> SmokeReport:
     contract = read_contract(catalog, dict(target.about).get("engine") or values["engine"] or own)
     if patience:
         contract = msgspec.structs.replace(contract, answer_seconds=patience)
-    return ask(target, contract, level=level, minutes=minutes, say=print if _once(values) else say)
+    if _at_once(values):
+        return ask(target, contract, level=level, minutes=minutes, say=tell)
+    return ask(target, contract, level=level, minutes=minutes, say=say, passed=sys.stderr.isatty())
 
 
-def _once(values: dict[str, Any]) -> bool:
-    """On a terminal the checks are shown as they come, and not again; of a soak, the table says what all rounds did."""
-    return on_terminal() and not values["json"] and not values["soak"]
+def _at_once(values: dict[str, Any]) -> bool:
+    """Whether the checks are shown as they come, and not again; of a soak, the table says what all rounds did.
+
+    Where the result is all that anybody reads, a log has each check once.
+    """
+    return not (is_watched() or values["json"] or values["soak"])
 
 
 def _show(report: SmokeReport, files: dict[str, Path | None], values: dict[str, Any]) -> int:
@@ -105,7 +111,7 @@ def _show(report: SmokeReport, files: dict[str, Path | None], values: dict[str, 
         if path:
             write_file(path, text)
             say(f"wrote {path}")
-    show(report, lambda: smoke_text(report, checks=not _once(values)), json)
+    show(report, lambda: smoke_text(report, checks=not _at_once(values)), json)
     _keep(report, values)
     short = strict and report.memory is not None and report.memory.missing_share > TOLERATED_SHARE
     return 0 if report.ok and not short else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,16 @@ TUNE: Flags = {
 }
 
 
-@verb(TUNE, ORDER, DRY, JSON)
+@verb(TUNE, ORDER, DRY, JSON, own_empty=("knobs", "budget"))
 def tune(json: bool, dry_run: bool, **values: Any) -> int:
     """Start one candidate after the other, measure each, and write the best order that the figures allow to name."""
     from weighbridge.tunetext import listing_text, tuning_text
     from weighbridge.verbs.tuning import prepared, searched
 
-    it = asked(values)
+    it = asked({**values, "dry_run": dry_run})
     for line in it.own_runs if not dry_run else ():
         say(f"warning: {line}")
-    ready = prepared(it, _line(values))
+    ready = prepared(it, line_of(values))
     if dry_run:
         listing = ready.listing()
         show(listing, lambda: listing_text(listing), json)
@@ -47,10 +48,10 @@ def tune(json: bool, dry_run: bool, **values: Any) -> int:
     return 0
 
 
-def _line(values: dict[str, Any]) -> str:
-    """The command as it was typed, for the evidence."""
-    groups = {**TUNE, **ORDER}
-    given = [(n, values[n]) for n, (default, _) in groups.items() if values[n] != default]
+def line_of(values: Mapping[str, Any], **changed: str) -> str:
+    """The command as it was typed, for the evidence; `changed`: with other values, for a hint."""
+    asked_for = {"dry_run": False, **values, **changed}
+    given = [(n, asked_for[n]) for n, (default, _) in {**TUNE, **ORDER, **DRY}.items() if asked_for[n] != default]
     words = [w for n, v in given for w in (f"--{flag_name(n)}", *([] if v is True else [str(v)]))]
     return shlex.join(["invoke", "tune", *words])
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from weighbridge.errors import BadValue, NotReady, unknown
+from weighbridge.errors import BadValue, NotReady
+from weighbridge.knobs import Turned, chosen, read_knobs
 from weighbridge.order import read_name, read_positive
 from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml
 from weighbridge.plan import slug
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name
-from weighbridge.tune import Candidate, Goal, GoalFile, KnobFile, Search, Trial, aim_of, judge, read_goals, read_knobs
-from weighbridge.tunetext import Listing, Planned, Tuning, minutes
+from weighbridge.tune import Candidate, Goal, Search, aim_of, judge, read_goals
+from weighbridge.tuneready import Ready
+from weighbridge.tunetext import Tuning, minutes
 from weighbridge.types import Order, Plan, Reach
 from weighbridge.verbs.measure import asked_points, metric_file, scenario_file
 from weighbridge.verdict import Slo
@@ -25,76 +28,41 @@ Say = Callable[[str], None]
 _SEED = 1000  # the same prompts for every candidate: each is a fresh engine, so no cache knows them
 
 
-class Ready(NamedTuple):
-    """A search with everything that it needs, before anything is touched."""
-
-    search: Search
-    goals: GoalFile
-    records: Any
-    file: Path
-    command: str
-    model_config: str | None
-    budget_seconds: float | None
-    again: bool
-
-    def known(self, plan: Plan) -> Trial | None:
-        return None if self.again else self.records.known(plan)
-
-    def seconds(self, trials: list[Trial]) -> tuple[float, str]:
-        """How long one candidate takes, and on what that rests."""
-        took = [t.wall_seconds for t in trials if t.wall_seconds and not t.error]
-        if took:
-            return sum(took) / len(took), "as long as those that were measured"
-        start = self.goals.start_seconds
-        begun = start.get(self.search.base.plan.family, start["other"])
-        runs = sum(
-            p.repeats * (p.prompts / p.rate if p.rate else self.goals.run_seconds)
-            for p in self.records.questions.points
-        )
-        return begun + runs, "assumed: none was measured yet"
-
-    def listing(self) -> Listing:
-        found = [(c, self.known(c.plan)) for c in self.search.candidates()]
-        one, basis = self.seconds([t for _, t in found if t])
-        planned = tuple(
-            Planned(
-                candidate=c.label, changes=c.changes, measured=f"measured {t.date}" if t else None,
-                seconds=0 if t else round(one),
-            )
-            for c, t in found
-        )  # fmt: skip
-        return Listing(
-            goal=self.search.aim.goal, metric=self.search.aim.metric,
-            points=tuple(f"{p.label}, {p.repeats} runs" for p in self.records.questions.points), candidates=planned,
-            skipped=tuple((t.label, t.because) for t in self.search.tried),
-            seconds=sum(p.seconds for p in planned), basis=basis, file=str(self.file),
-        )  # fmt: skip
-
-
 def prepared(it: Any, command: str) -> Ready:
     """The search that was asked for. Raises Refused."""
     from weighbridge.effects.bench import read_slo
     from weighbridge.effects.disk import file_to_write
     from weighbridge.effects.tune import Questions, Records
-    from weighbridge.verbs.tune import path_of
+    from weighbridge.verbs.tune import line_of, path_of
 
     flags, goals = it.flags, read_goals(it.catalog)
     if not flags["goal"]:
-        raise BadValue("--goal is missing", f"say what is sought: --goal {' | '.join(goals.goals)}")
+        first, *rest = goals.goals
+        words = "; or ".join([line_of(flags, goal=first), *(f"--goal {name}" for name in rest)])
+        raise BadValue("--goal is missing", f"say what is sought: {words}")
     scenarios = scenario_file(it.catalog).scenarios
     slo = read_slo(Path(flags["slo"]), list(scenarios)) if flags["slo"] else Slo()
     aim = aim_of(goals, flags["goal"], slo, metric_file(it.catalog).metrics)
     points = _points(it, goals.goals[aim.goal])
     plan = it.plan
-    knobs = _some(read_knobs(it.catalog, plan.engine), flags["knobs"])
+    here = Turned(plan, aim.goal, bool(flags["lossy"]))
+    knobs = chosen(read_knobs(it.catalog, plan.engine), flags["knobs"], here, lambda k: line_of(flags, knobs=k))
     attempt: Callable[[Order], Plan] = lambda order: make_plan(order, it.catalog, it.model, it.frame)  # noqa: E731
-    search = Search(Candidate(None, {}, it.order, plan), knobs, attempt, aim, bool(flags["lossy"]))
+    search = Search(Candidate(None, {}, it.order, plan), knobs, attempt, aim, here.lossy)
     records = Records(it.folders.build / "tune", Questions(points, slo.goodput, _SEED, command), it.weights)
     config = str(Path(it.config).absolute()) if it.config else None
-    budget = 60 * read_positive("--budget", flags["budget"]) if flags["budget"] else None
     file = path_of(flags["output"], slug(plan.profile), slug(plan.model), aim.goal)
     file_to_write("--output", flags["output"] or str(file))
-    return Ready(search, goals, records, file, command, config, budget, bool(flags["again"]))
+    ready = Ready(search, goals, records, file, command, config, _budget(flags["budget"]), bool(flags["again"]))
+    ready.check_budget(flags["budget"], lambda m: line_of(flags, budget=m))
+    return ready
+
+
+def _budget(typed: str | None) -> float | None:
+    """The seconds of --budget; None for what is none."""
+    with suppress(BadValue):
+        return 60 * read_positive("--budget", typed)
+    return None
 
 
 def _points(it: Any, goal: Goal) -> Any:
@@ -104,15 +72,6 @@ def _points(it: Any, goal: Goal) -> Any:
     if once:
         raise BadValue(f"{once.label}: one run has no interval, so nothing can be told", "ask for more: --repeats 3")
     return found
-
-
-def _some(file: KnobFile, names: str | None) -> dict[str, Any]:
-    """The knobs of --knobs a,b; all without it. Raises UnknownName."""
-    wanted = [n.strip() for n in names.split(",")] if names else list(file.knobs)
-    for name in wanted:
-        if name not in file.knobs:
-            raise unknown("knob", name, file.knobs, "invoke tune --dry-run")
-    return {n: k for n, k in file.knobs.items() if n in wanted}
 
 
 # --- the search, driven ----------------------------------------------------------------------------------
@@ -165,7 +124,7 @@ class _Drive:
         return found
 
     def all(self) -> None:
-        """Raises NotReady when the order as asked does not serve, BadValue for a budget that does not reach its end."""
+        """Raises NotReady when the order as asked does not serve."""
         every = self._every()
         self.complete = self._seen_again() and every
 
@@ -173,10 +132,7 @@ class _Drive:
         """Every candidate measured; False when the budget ended it before."""
         for candidate in self.search.candidates():
             trial = self.ready.known(candidate.plan)
-            if trial is None and self._late(1):
-                if candidate.knob is None:
-                    took = minutes(self._one())
-                    raise BadValue(f"--budget is less than the first candidate takes, {took}", "leave --budget out")
+            if trial is None and candidate.knob is not None and self._late(1):
                 self.say(f"the budget ends the search before {candidate.label}")
                 return False
             if trial:

@@ -30,9 +30,11 @@ ASKS: Mapping[str, Ask] = {
 _PAUSE_SECONDS = 1.0  # between rounds of which one failed, so that a dead server is not asked thousands of times
 
 
-def smoke(target: Target, contract: Contract, *, level: str = "quick", minutes: float = 0, say: Say) -> SmokeReport:
+def smoke(
+    target: Target, contract: Contract, *, level: str = "quick", minutes: float = 0, say: Say, passed: bool = True
+) -> SmokeReport:
     """Every check of the level in turn, again and again for `minutes`. A check that fails is in the report; the
-    others still run.
+    others still run. `passed`: say also what did not fail.
 
     Raises BadFile for a way of asking that is not known, HostError when a key cannot be read.
     """
@@ -40,7 +42,7 @@ def smoke(target: Target, contract: Contract, *, level: str = "quick", minutes: 
     questions = contract.asked(level)
     _known(questions)
     with open_session(target, contract) as session:
-        rounds = [list(_round(session, questions, say))]
+        rounds = [list(_round(session, questions, say, passed=passed))]
         while time.monotonic() - started < 60 * minutes:
             if any(c.ok is False for c in rounds[-1]):
                 time.sleep(_PAUSE_SECONDS)
@@ -61,7 +63,7 @@ def _known(questions: Mapping[str, Question]) -> None:
             raise BadFile(f"smoke.yaml: {name}: {error.message}", error.hint)
 
 
-def _round(session: Session, questions: Mapping[str, Question], say: Say) -> Iterator[Check]:
+def _round(session: Session, questions: Mapping[str, Question], say: Say, *, passed: bool = True) -> Iterator[Check]:
     silent: str | None = None
     width = max(map(len, questions), default=0)
     for name, question in questions.items():
@@ -72,7 +74,8 @@ def _round(session: Session, questions: Mapping[str, Question], say: Say) -> Ite
             check, lost = _run(name, lambda q=question, n=name: ASKS[q.ask or n](session, q))  # type: ignore[misc]
         if lost and silent is None and "tokens" in question.needs:
             silent = name
-        say(check_line(check, width))
+        if passed or check.ok is False:
+            say(check_line(check, width))
         yield check
 
 
