@@ -30,6 +30,12 @@ def value_of(found: Plan, flag: str) -> str:
 # --- what is said --------------------------------------------------------------------------------------
 
 
+def test_what_has_no_compiler_is_not_planned_compiled(catalog: Catalog) -> None:
+    with pytest.raises(Unsupported, match="compiles nothing"):
+        make_plan(Order(profile="cpu", model="weighbridge-demo", eager=False), catalog)
+    assert make_plan(Order(profile="cpu", model="weighbridge-demo", eager=True), catalog).eager
+
+
 def test_the_example_of_the_readme(catalog: Catalog) -> None:
     found = plan_for(catalog, "a100-80g-x4", R1D + "llama-70b")
     assert (found.tensor_parallel, found.pipeline_parallel, found.data_parallel) == (4, 1, 1)

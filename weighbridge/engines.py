@@ -118,8 +118,9 @@ class EngineFamily(Value, frozen=True, kw_only=True):
 
     `config_files`: name -> template, for an engine that reads a file; `machine_files`: those that several machines
     need, a name with {machine} once for each. `whole_prompts`: a prompt is one batch, so the longest prompt is the
-    batch limit. `replicas`: whether one container can serve several; `stages`: whether it cuts a model into pipeline
-    stages, without which tensor parallel reaches from machine to machine.
+    batch limit. `compiles`: whether its image can compile kernels and capture graphs, which then is the default.
+    `replicas`: whether one container can serve several; `stages`: whether it cuts a model into pipeline stages, without
+    which tensor parallel reaches from machine to machine.
     """
 
     version: str
@@ -130,7 +131,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     utilization: float
     kv_cache: Literal["remainder", "stated"]
     kv_block_tokens: int
-    eager: bool
+    compiles: bool
     batching: tuple[Batching, ...]
     own_batching: tuple[OwnBatching, ...] = ()
     overheads: dict[str, Overhead]

@@ -218,7 +218,10 @@ def _load(order: Order, profile: Profile, engine: Engine, family: EngineFamily) 
             f"--batched-tokens {tokens} is less than --sequences {sequences}: each sequence needs one token a step",
             f"try --batched-tokens {max(sequences, 2048)}",
         )
-    eager = family.eager if order.eager is None else order.eager
+    if order.eager is False and not family.compiles:
+        message = f"{engine.title} for {profile.card.title} compiles nothing: its image has no compiler"
+        raise Unsupported(message, "leave --compiled out")
+    eager = not family.compiles if order.eager is None else order.eager
     load = Load(tokens, sequences, eager, profile.card.compute_capability or 0.0)
     return load, _load_because(order, row, tokens, sequences, eager)
 

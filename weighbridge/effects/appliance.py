@@ -217,7 +217,8 @@ def _with_log(error: NotReady, container: Container, host: Host, folders: Folder
         lines = list(host.logs(container))
     except HostError:  # somebody removed it
         return error
-    message = error.message + "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
+    told = [line for line in lines if f'"path":"{HEALTH}"' not in line]  # our own asking says nothing
+    message = error.message + "".join(f"\n  | {line}" for line in told[-_TAIL_LINES:])
     hint = f"less {shlex.quote(str(path))}"
     try:
         disk.write_file(path, "".join(f"{line}\n" for line in lines))
