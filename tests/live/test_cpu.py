@@ -280,12 +280,25 @@ def test_a_key_stands_nowhere_but_in_its_file(appliance: dict[str, Any], engine:
     assert key.encode() not in layers
 
 
-def send(case: Any, url: str, key: str, codes: Counter[int]) -> None:
-    try:
-        got = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120)
-    except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
-        return  # the client itself cannot send it
-    codes[got.status_code] += 1
+class Sent:
+    """What came back of requests that were made up, and what broke off."""
+
+    def __init__(self) -> None:
+        self.codes: Counter[int] = Counter()
+        self.broken: list[str] = []
+
+    def send(self, case: Any, url: str, key: str) -> None:
+        """On a connection of its own: a case without a session has none that was idle, so none may be closed on it."""
+        began = time.time()
+        try:
+            got = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120)
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+            return  # the client itself cannot send it
+        except requests.exceptions.RequestException as e:  # told with all others, and beside the gateway's log
+            when = time.strftime("%T", time.gmtime(began))
+            self.broken.append(f"{when} {case.method} {case.path}: {e} after {time.time() - began:.3f} s")
+            return
+        self.codes[got.status_code] += 1
 
 
 def test_made_up_requests_break_neither_gateway_nor_engine(
@@ -294,7 +307,7 @@ def test_made_up_requests_break_neither_gateway_nor_engine(
     """From the engine's own OpenAPI. `FUZZ_EXAMPLES=300 make live` sends some ten thousand."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     url, key = appliance["url"].removesuffix("/v1"), key_file().read_text().strip()
-    codes: Counter[int] = Counter()
+    sent, before = Sent(), container(engine).attrs
     examples = int(os.environ.get("FUZZ_EXAMPLES", "8"))
     quiet = settings(
         max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
@@ -303,14 +316,21 @@ def test_made_up_requests_break_neither_gateway_nor_engine(
     for found in schemathesis.openapi.from_dict(openapi(engine)).get_all_operations():
         if isinstance(found, Ok):
             strategy = found.ok().as_strategy()
-            quiet(given(case=strategy)(lambda case: send(case, url, key, codes)))()
-    assert sum(codes.values()) > 10 * examples, codes
-    assert {400, 404} <= codes.keys(), codes
+            quiet(given(case=strategy)(lambda case: sent.send(case, url, key)))()
     time.sleep(1)
-    log = engine.containers.get(NAME).logs(stderr=False).splitlines()
+    log = container(engine).logs(stderr=False).splitlines()
     rows = [json.loads(line) for line in log if line.startswith(b"{")]
+    print(f"{sum(sent.codes.values())} answers: {dict(sorted(sent.codes.items()))}; {len(rows)} rows in the log")
+    told = container(engine).logs(stdout=False, tail=40).decode()
+    assert sent.broken == [], told
+    assert sum(sent.codes.values()) > 10 * examples, sent.codes
+    assert {400, 404} <= sent.codes.keys(), sent.codes
     own = [r for r in rows if r["status"] >= 500 and not r["engine_status"] and r["path"] != "/health"]
     assert own == []
+    after = container(engine).attrs
+    assert [a["RestartCount"] for a in (before, after)] == [0, 0], told
+    assert after["State"]["StartedAt"] == before["State"]["StartedAt"], told
+    assert "exited on signal" not in container(engine).logs(stdout=False).decode(), told
     assert all(c["ok"] for c in answer("smoke", "--name", NAME)["checks"])
 
 
