@@ -137,6 +137,26 @@ def test_unicode_both_ways(client: openai.OpenAI) -> None:
     assert "巴黎" in (found.choices[0].message.content or "")
 
 
+def test_logprobs_are_told_and_end_no_engine(client: openai.OpenAI, engine: docker.DockerClient) -> None:
+    """The engine compiles what counts them when it is first asked, eager or not, and the image has no compiler."""
+    before = container(engine).attrs["State"]["StartedAt"]
+    ask: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    chat = client.chat.completions.create(
+        model="weighbridge-demo", messages=ask, max_tokens=4, temperature=0, logprobs=True, top_logprobs=3,
+        extra_body={"prompt_logprobs": 2},
+    )  # fmt: skip
+    told = chat.choices[0].logprobs
+    assert told is not None
+    assert [len(t.top_logprobs) for t in told.content or []] == [3] * 4
+    assert len(chat.model_dump()["prompt_logprobs"]) == (chat.usage.prompt_tokens if chat.usage else 0)
+    drawn = client.completions.create(
+        model="weighbridge-demo", prompt="Paris is", max_tokens=4, logprobs=2, temperature=1.5, top_p=0.9, seed=7, n=2,
+        frequency_penalty=0.5, extra_body={"top_k": 5, "min_p": 0.01, "repetition_penalty": 1.2},
+    )  # fmt: skip
+    assert all(len(c.logprobs.tokens or []) for c in drawn.choices if c.logprobs)
+    assert container(engine).attrs["State"]["StartedAt"] == before
+
+
 def test_status_and_logs_find_it(appliance: dict[str, Any]) -> None:
     done = invoke("status", "--json")
     row = next(r for r in json.loads(done.stdout) if r["name"] == NAME)

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=4ccfa05cccdf792f61cb03295675cd47311bc5b63517dfaa9875d89a866cce81 \
+  --label io.weighbridge.plan=5c52d2501d5c5cba614143d43d36f05009e5db27f7c1218e6374ff32b6b9b3eb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=6ab0952ea57056af6fcba8d7554469aa0f85a0b44c48f090c9e8e6817fee467e \
-  weighbridge/vllm:cpu-weighbridge-demo-4ccfa05cccdf
+  --label io.weighbridge.spec=3e4e05a6ea5a16be80da137c1504351c2b4b2ded4a8fe1b303cf3bdcd45884d3 \
+  weighbridge/vllm:cpu-weighbridge-demo-5c52d2501d5c

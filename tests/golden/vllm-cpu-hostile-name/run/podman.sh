@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=cea5b7f782870f6382c666a7e3b19950b1749bd89823145062b25c2b0e062065 \
+  --label io.weighbridge.plan=723dc4f1caaa203e55a73a2220dca4a86327edf1b6529c3ad28dc333e3d98219 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=ab060a610d1519de907a5518706f2f3694dcb5c95c74ee8bae531c02b867b448 \
-  weighbridge/vllm:cpu-it-s-a-model-id-cea5b7f78287
+  --label io.weighbridge.spec=05f90ae83ffd980ff93be62f1296ad0a80cf7f3e4b12be6ec6fcbd947f24e4fd \
+  weighbridge/vllm:cpu-it-s-a-model-id-723dc4f1caaa
