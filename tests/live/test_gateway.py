@@ -587,6 +587,25 @@ def test_either_death_ends_the_container(pattern: str, code: int, tmp_path: Path
         assert exit_code(name) == code
 
 
+def test_who_is_asking_when_the_engine_dies_is_answered(tmp_path: Path) -> None:
+    """A connection that closes without a word does not say whether it was heard; 503 says when to ask again."""
+    name, body = f"{NAME}-asking", b'{"prompt": "x"}'
+    with appliance(name, tmp_path, restart="no") as (ring, port), socket.create_connection(("127.0.0.1", port)) as late:
+        assert ring.own is not None
+        head = POST.replace("KEY", ring.own.read_text().strip()) + f"Content-Length: {len(body)}\r\n\r\n"
+        late.sendall(head.encode() + body[:5])
+        time.sleep(0.3)
+        docker("exec", name, "python3", "-c", KILL, "stub.py")
+        wait_for(lambda: "the engine ended with 137" in messages(name))
+        time.sleep(0.5)
+        late.sendall(body[5:])
+        late.settimeout(10)
+        found = b"".join(iter(lambda: late.recv(65536), b"")).decode()
+        assert found.startswith("HTTP/1.1 503 "), found
+        assert "engine_unavailable" in found
+        assert exit_code(name) == 137
+
+
 KILL = """
 import os, pathlib, sys
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):

@@ -293,8 +293,14 @@ class Gateway:
         left = len(old & self.workers())
         say("every stream has ended" if not left else "the time is up, streams are cut")
 
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+    def stop(self, seconds: float) -> None:
+        """Nobody new is let in; who has begun to ask is still answered, within so long."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGTERM)
 
 

@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0e4a3f51f28b89791bc56f628d5c8a3ca0c76276e422d3bb24d47aaf17a727ec \
+  --label io.weighbridge.plan=27bb4409a46a5a4f66ed20e89ee7bfc2735e5d2d65bcef2a788ea447dfcfaced \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=6956788c72c3416336baaec0874d0e08bfe74cdd763c92f715652a46071f928a \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-0e4a3f51f28b
+  --label io.weighbridge.spec=921e2128997b308aa034e423568ec23c97eb1ea13fcd2c8493614063b3096df6 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-27bb4409a46a

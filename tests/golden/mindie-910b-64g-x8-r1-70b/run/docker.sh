@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=844257d3b55d67068a66ff59291baa963e1549c2d7b0861128930320918deb9b \
+  --label io.weighbridge.plan=9ca3b3f578e1a1095ad0f93cd5293b0c8b6cde4cc7022a9092795791420e4765 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=8696be2f41973cfce4862d373ae694ad473e04455d7c4614ad407905a34c35e7 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-844257d3b55d
+  --label io.weighbridge.spec=cad28e48bba7f4411ba3a777463913f26ee062842ee62db02c1ba7978d536a34 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-9ca3b3f578e1

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=24758de773958146d24067c2d42bc3e6671cbad79443e55cd0c55a35ac55e7fc \
+  --label io.weighbridge.plan=f0218c15b05da8544ef1b6eeace38881f2d4673e29e90d8eddd8db0230dbc890 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=207c6a01bf04e90f7e6757153f0255e44398779b3328770db0bf30e7f469c087 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-24758de77395
+  --label io.weighbridge.spec=e365b61f2c2e399b8317205619d78848d20e5ecd84dbb44162cb8c8b01bf8f13 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-f0218c15b05d

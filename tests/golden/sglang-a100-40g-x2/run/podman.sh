@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0324eb1fb71ad886231272aa28f7dc55dbcfa656befeee96ec94ff2c3225d9ef \
+  --label io.weighbridge.plan=b7faaef9c784d8bbea6923c401aefca31db0004f62d62b1d8aba42f606be3eff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f8048061d8cab47a0c1281fc3c7f8a195a8816ebe10705e32a5e69dbba154b91 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0324eb1fb71a
+  --label io.weighbridge.spec=3bdf133d122f548212e6fb4d758508fb4c0895055796f9bc86e7518ac8e9b3fa \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-b7faaef9c784

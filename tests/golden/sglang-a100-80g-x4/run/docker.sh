@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=53f4c1ff2f32e7ce1e5cada1a6c3a6b133708e0e8fd32a489273734375396e43 \
+  --label io.weighbridge.plan=b3eb53f6ef38d57c21ab1813ce26d04c896b9f6a488096dce6c708472924d2c7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=01d2b2713169a24325caeb858ae78a797b4dca1a16b4037ee0773e59c04d4580 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-53f4c1ff2f32
+  --label io.weighbridge.spec=844689f5a5bead4726773831b2f8d4b9429de5185f14d0a536ce50aa7013f08e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b3eb53f6ef38

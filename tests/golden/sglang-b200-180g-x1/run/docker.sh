@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c5641dcd1b626a9b83e67ce2ac048538cc2b9e82abe4c8d224fda760ea588fed \
+  --label io.weighbridge.plan=cd5f7606b201d64d9f1ff7e143be52222938406dc6c88bb93264bd363b1b643a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=be9afa404e6f19ec360cd4d72bceecf752c7523f588d6f9250cc901bb9d32773 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-c5641dcd1b62
+  --label io.weighbridge.spec=1e288759d11f40f4706d9c2874867c4d0f9e2fd517b4404290b8cf3e694a32f2 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-cd5f7606b201

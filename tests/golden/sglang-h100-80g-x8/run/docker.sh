@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=a74695a2ad5eb0ee10a3800d91897e10cca83c662479f270023882f82f06e52d \
+  --label io.weighbridge.plan=dcbc6d41e6d64e538425fb05a906ffb3ce579659c3756afb023144848ba5cf00 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=49b3acb648d6dad884c2797543ccc27fa388555f55f86f44c7755c2610314c62 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-a74695a2ad5e
+  --label io.weighbridge.spec=52d3d2c5c6362ef39273232c4666b4050065c89e450bad20de7e8757b2eac6b8 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-dcbc6d41e6d6

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=9e38bc74cbb26b55453eb9559ec7a02d0bfe8f3751c038b56de2332d69e54e16 \
+  --label io.weighbridge.plan=d9f6d593e52d6f556196c3aa02305e2fb9a9b6c8830578225221917553b1f7cf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=c1a1c873e23261eb1f16585b009f68f18812d4845adbf98ed2b2797db9361b0f \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-9e38bc74cbb2
+  --label io.weighbridge.spec=5734dc4d15f0f8e6ff9d55e96af32c7498195b71eeef137489f17dc0adc33c01 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-d9f6d593e52d

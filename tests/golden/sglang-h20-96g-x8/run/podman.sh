@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=5601983e456afa23f1fa2a194ad753c03f75359cc6a431c5364c20b954c7cb3b \
+  --label io.weighbridge.plan=ddfca3aab96f3f3ea1c9544adabcd004d4d2d892d38ff1d0883ff15bf18ed508 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8e5d3ca221ad3db4f46a1e8f3fce76f7ad90891c3ede52d48d909afa4083c32f \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-5601983e456a
+  --label io.weighbridge.spec=8f25b11d875fd064d701bcc348a48b066c23ae6cb06f7948bd2671405d5081e8 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-ddfca3aab96f

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d242249995ce844797141292a5fa8d269965da47f3e5137f023955e077ec0312 \
+  --label io.weighbridge.plan=27d50372ddeb74906eab20ecd3df1b3929b6bd7efb2ce9c26603de1e56e12694 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=09274fd96df011e3dd31cd6798c5bffd87333a2bfd44b086a3f10da0c3843522 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-d242249995ce
+  --label io.weighbridge.spec=778ccbad2243c976b24388feb86dd0999bef0fa025ba98e075a3759b16456151 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-27d50372ddeb

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=c98e5b8909ea91ac6e4794298752b5fbb9426b2f348401a50eac3427155528a4 \
+  --label io.weighbridge.plan=e89348d8c93696c9f4f93cb611c5e2e9fcc810cda57db46bfdc0ed0f1010bdb5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=84cd06f97aca95999ac35836496b17b008bc0070a61be6b85f68d412c36360ef \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-c98e5b8909ea
+  --label io.weighbridge.spec=4f252fc769ea5d395b49a9b8633504a47bab37d1310511901a2ccb70cb983851 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e89348d8c936

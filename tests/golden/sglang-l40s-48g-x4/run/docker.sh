@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f215ab29e08c677105d585332bbb841aa8865f804f41413d1c3f9dc425dbd94d \
+  --label io.weighbridge.plan=5af3f9359a98a6f0852a245dd18aabd541bbe7a95b1bd874e56db56f21186329 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=a0d9c0df6d6e2a8dc0e2eec3bdf2ca69bfb4ff9a809b7a0d8847dababb38ad0e \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-f215ab29e08c
+  --label io.weighbridge.spec=449ee93364c805369423ebebba3aa243bb13a6d13724416749faaab58cc354ef \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-5af3f9359a98

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=dd8cbfaa7f644962a29fad53e1b2a6027e77cf1110ea450393522c439d8dde4e \
+  --label io.weighbridge.plan=213883266a33fde3261111d0d262b5402f2b6ce16689d4d796450b45765a3ab0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=9a73f595f2dbb747a9abec0ed6e6339f6b5f535dbf372b85914fd80967309c88 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dd8cbfaa7f64
+  --label io.weighbridge.spec=9dbbecc49a05f10ddd5a1f9e0195e64ce648ea4b1722a8e384b2d0cafaef5f68 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-213883266a33

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c639da4aef6805ee3977658ee9585813aa62086be665f0e2dc16b5a57b832612 \
+  --label io.weighbridge.plan=21468bc5bef05b609cdf39ce98f2044bafd822da77bd6333f5ae2287066d46ef \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=377a4f2b38c1ffe699eb326dd7cbb5867e8e7b362dd39208826b039f0affc959 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-c639da4aef68
+  --label io.weighbridge.spec=54ee0a62c6f4fbe2b94c7551a1be919a732d7b0347ad038d3bdf7df77161ae7e \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-21468bc5bef0

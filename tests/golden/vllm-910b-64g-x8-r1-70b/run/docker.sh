@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1a03c1399a62486fc4d82022df91ac7ef5340807b51c67b6cb822ea669325ef7 \
+  --label io.weighbridge.plan=90341df8d34910621ee72edb31ff039dd5c7166b8f92f2275d7b329e0733fbf7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=3c21f93bbeff525c80a647b41a37960ea81bb417a175d15635eaf483a1718ff6 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1a03c1399a62
+  --label io.weighbridge.spec=552f91530d4ee225e26c9fa0d29b07356e3f355817e1be5032c08d68739fbe34 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-90341df8d349

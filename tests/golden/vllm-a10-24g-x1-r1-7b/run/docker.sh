@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=54cbefab702842c3dfb2bbabc680d2d8ea8f29b8d3853ec34ea770e3c2a55b24 \
+  --label io.weighbridge.plan=0c0bb4ca08011b87527607fb821b256e5ea0df81ae84a7f4d0929ba617444409 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=61f8b585bfe9637122f0ffd8b124c66e0ef343b8a086f01dab53b69dcfc5598a \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-54cbefab7028
+  --label io.weighbridge.spec=48310ee0bb18aa1fdeb333c81b46f6c00c2b814024396ea44b52f37d16caacf9 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-0c0bb4ca0801

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=136484dd91a344ea1b381ef5fb5586ee3e148ba244941a92581e036c5c88796e \
+  --label io.weighbridge.plan=9cd20ed498e77e2e7b7b1715f5ff5f682117ff881e0a43a25a3a210db8c6484d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=cde780c3c42854a3472f8bcf9e4a97e8de24ae8e7e05988e1154e9540bb28dce \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-136484dd91a3
+  --label io.weighbridge.spec=c0937677cb5db1aa36df3532f8440482fdd4fabd57d1eef0a16f544b9a81a200 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9cd20ed498e7

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=3ffc8278c03502e41fa5e84a485c4c47a49fa9595736169f14b2d9715911758c \
+  --label io.weighbridge.plan=ab159afab34943b8f5ad625e7464d911cd64c030b970dd0d5642eb93d1f25524 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=bfaf4c6ba4e66b46986639dd6d4af8bb0abe849401ae7655cc3ad55a38b5bd39 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-3ffc8278c035
+  --label io.weighbridge.spec=6b81b8c893cdb31af766b9fd5f2c2781eabb4c1626b178e35f9ee35a06ebce73 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-ab159afab349

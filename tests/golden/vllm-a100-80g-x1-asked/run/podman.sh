@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4538e764bedc1177526dbc7f53402939c54b31c252e53b900d1847835d48d609 \
+  --label io.weighbridge.plan=85563819abb0cc334cfb006e52f0355169227fd2506100d78a01f6f1a35079fd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=64e0ff1581fb02c359617f9c3e264acb7e0d3da0562ddb5b7b4b04018ad1fd69 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-4538e764bedc
+  --label io.weighbridge.spec=3e291a52cf2c3fc1cc695e7e20bd4ea2236301372423b4489183337c737fd65c \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-85563819abb0

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1a5eb5e9af5e4644ad0cc43a67c7cfc6b6935d16b0ad379af9921c60c4d178b6 \
+  --label io.weighbridge.plan=fa560ca08cc80c2275215213861a15d8c29463092c31075bdfef1d36b43c9f03 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=f1c97be46144804586a79b6b1452c680b6d471021ca81718bfc0300c3f43605f \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-1a5eb5e9af5e
+  --label io.weighbridge.spec=b85f38902f25ef0278f367ce15bed87f7125d9a3003e0c97f5bec40760e0cd77 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-fa560ca08cc8

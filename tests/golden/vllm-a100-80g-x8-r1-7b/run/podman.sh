@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4c57957a1f17e3d2002f3f2817baf4146fa204051a38bb723998111a34854de2 \
+  --label io.weighbridge.plan=aea3ea49bd800fbc569fc78f46ebd3fc0ca662c26f13993558b1cd2cd4cc8ca9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=581e23b28e3c959deae4da950022d40f576be68cbfd9705776e942a82dfeccf2 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4c57957a1f17
+  --label io.weighbridge.spec=7560dddee437508c23da42590abd28a877f224e4d019574449cca6021bfa99de \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-aea3ea49bd80

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=7abf3e08680f5551568a3628a1f2ae499de0141c92f2f6e9bac6396c9b6d95a8 \
+  --label io.weighbridge.plan=363eb977d51916ec7dba8501656ca6c081d7cf6de1a7d984a000fce746d505ad \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=f094b8752fadbd2f112fff14fcd98b414702c631c2d53985a8523b2f4bbaff28 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-7abf3e08680f
+  --label io.weighbridge.spec=20339375953ecf763904c33f6437b721fcde4b5f60a0baa0eee18f43da206baa \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-363eb977d519

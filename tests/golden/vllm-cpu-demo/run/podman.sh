@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=5c52d2501d5c5cba614143d43d36f05009e5db27f7c1218e6374ff32b6b9b3eb \
+  --label io.weighbridge.plan=ccd5b041aeb6ae2ab678562e55a4ad6ec546634cd8e044212470aa3d0e7dea1f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=3e4e05a6ea5a16be80da137c1504351c2b4b2ded4a8fe1b303cf3bdcd45884d3 \
-  weighbridge/vllm:cpu-weighbridge-demo-5c52d2501d5c
+  --label io.weighbridge.spec=0df1923c3f18fef4d4b223234c6fa7a90bfbbb8482631a8c3503593d71bee456 \
+  weighbridge/vllm:cpu-weighbridge-demo-ccd5b041aeb6

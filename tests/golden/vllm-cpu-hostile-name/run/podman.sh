@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=723dc4f1caaa203e55a73a2220dca4a86327edf1b6529c3ad28dc333e3d98219 \
+  --label io.weighbridge.plan=7958c091cda8cfdd3d3a8a0a6c052ad75ab03c82407afcacfd7629400cf21d8e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=05f90ae83ffd980ff93be62f1296ad0a80cf7f3e4b12be6ec6fcbd947f24e4fd \
-  weighbridge/vllm:cpu-it-s-a-model-id-723dc4f1caaa
+  --label io.weighbridge.spec=f9692e01a9d1a56c83190e0fd1662a0ec59f7fca02a01cbf759da35db8f2dc79 \
+  weighbridge/vllm:cpu-it-s-a-model-id-7958c091cda8

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=b9261396327048f57466ebcb12e610415a1a8b1ffc0de68201cf6d40c1d12627 \
+  --label io.weighbridge.plan=ae8bb1802d0340bc408308d2f837d1d8dff5930b15e405c6113c1ef1c4b208a8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=81c39935dc8d1e02eacdab592b034b375fd99761ecd21ea6bc72a605bb79e382 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-b92613963270
+  --label io.weighbridge.spec=2f77d8b62b9e0d0476e5acd015ed38b9834212ce555ee442e8e45777fe08b263 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-ae8bb1802d03

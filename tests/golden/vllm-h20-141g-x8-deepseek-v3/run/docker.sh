@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=122de80418862f571dedb4672eac7257b56b940e27d637d0ae28b32570f3524a \
+  --label io.weighbridge.plan=22283ee3111387d9285df01c57da7dccf34ce3032ecc5e02ebfde78a0eb09b61 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=b0734569484be6f177196221c40e3fcb83f407dcff751a1ed49782f46b79fccd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-122de8041886
+  --label io.weighbridge.spec=dbd1949f85f76f1118cff86e9fa9f6c23ff344b0ce44f5591021ce3ea42b63c2 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-22283ee31113

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e6e044ec2043841b8824e95245c2efcd33abf6c9c9853d7fa1ac5fa029757399 \
+  --label io.weighbridge.plan=42c5e5f1a7070e35f9b8df479676d8af706f8c748469faace3913c740f28ebc1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=e54aa362e340cc94f11fd07fd4fe882d5fa336417decccb2097450cd3ec3ef41 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-e6e044ec2043
+  --label io.weighbridge.spec=7ec9ee0a98677a48d09e47dc2c0e9b65f855ad2b73d0e37c721367e77bbf3503 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-42c5e5f1a707

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=274c7c4a589bd5fc5875e09a611344f3b11ebb8b5972c3d3436d4e1dbe03a7f3 \
+  --label io.weighbridge.plan=8ce2601fc7e1b1b387af5d5a1ba4b085d51cb11a1ac6d7d5558189ecf675867f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=20a2b23dd5240bfab6e7e7a4e4d12c58530dfdd360e1ed836a2f62732af89990 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-274c7c4a589b
+  --label io.weighbridge.spec=8062fbd2a7a8c785f4ac882b1a7746a8c2589318a469321e9b865d0794c49846 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-8ce2601fc7e1

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=d66cd6b22b7329ca0eb0efbdf4b7d2192ded365b3f4479a19f1ac10b45bb761b \
+  --label io.weighbridge.plan=24bde61858c89bbf017d9a14ae41e2b29e2e3c81b2aa90617ca58e7934c3ba40 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=4187f7f7a54ed60d1195e7d898271460347e95ab84e5a2d0d07b94075bbe97cc \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-d66cd6b22b73
+  --label io.weighbridge.spec=8e654b44cb42fa7c5a7447ae34ebb2e8f7a947324c353b603e4fe17706ea52d3 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-24bde61858c8

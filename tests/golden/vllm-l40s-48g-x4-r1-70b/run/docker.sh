@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f50fc00a90e46f72dc202255b235d3a2d9699d2cd41fbb13e86b060715eb842d \
+  --label io.weighbridge.plan=a640084d5b512859adf605468495daea35837f5d00d5ad50ba7adc41b85b08a9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=25ee73cccb9a2b93a687917c1d6079dd3fac7216f8eeea7a630a2647edc40882 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f50fc00a90e4
+  --label io.weighbridge.spec=91468b2d79b21b92c74864eff5155b4865bf5c040f6fefe2727620d62dd3980e \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-a640084d5b51

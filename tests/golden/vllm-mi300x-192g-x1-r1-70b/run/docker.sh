@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=2a03fccb332fcc95b06fb23ff72f75f9f80a97f1a992ad601ecdc503e0548bcd \
+  --label io.weighbridge.plan=eb900968c76323b8bf0ffa6b5635290364c51b2b08a7e5d2a9d7d23a9634ce6e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=0373083bd17889354ec0a9e5eda5a4de6fea98df00ab25b19cfdfb80e74b6c21 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-2a03fccb332f
+  --label io.weighbridge.spec=bb97357f2b112afd8efac66bc78cc9e9c7bfebee15ed71210d3175cc36c6136a \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-eb900968c763

@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=7eece31ba6ab9b513fdb811f96d618e8619d79470eb95080727b091f708a4942 \
+  --label io.weighbridge.plan=22aed970b91deecd70802059097351906d61b221ab49c68e0897d02ff3e69196 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=35f7b0d9739e6ae3b8b2d9e085ade233ead56f1916668e3e018897dfe0c43c50 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-7eece31ba6ab
+  --label io.weighbridge.spec=c95292b95ea6d47df0c4f4c3ee63969686f5ee7c92b856ad6179fb3f0be6dd05 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-22aed970b91d

@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ba380093171631b66aac0230d71b349882ca5f49b86573297661f490444fc6e5 \
+  --label io.weighbridge.plan=b11ded2986eee8f78f5ed373448a656bce8609444e51e1f8c10eb549b5f38f1b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=f403801b3f6dcf52ff60d39b9b4e0ad6d134ffb89d91bad0f46fc7e03f7e47b9 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-ba3800931716
+  --label io.weighbridge.spec=5df1f09e106ac6960d5a2605c87e0e897696f3b6798f67415d26c56f1ecf055e \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-b11ded2986ee

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=3e01c810305452f1435a8c9d0a9e470c0522a944d7bf2ab586777ef7d62bb5de \
+  --label io.weighbridge.plan=92e750f6281bb09a1ac321286b433210100bd70dfb972749bf66e28684467681 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=349be11c447b39d438d422d041bb7b7a50eab6cccb79f54e8cbfd3c6439aa400 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-3e01c8103054
+  --label io.weighbridge.spec=05e2a4aaed14453a7fd93be56560e23a4bb47d9bbe87f2a726c835fb317f174c \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-92e750f6281b

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=589062f5f924c06abc8beb07b8a99c23d9b3e5d6dbe361bbe0bdf5c40e98ebd2 \
+  --label io.weighbridge.plan=fa25e68e0ce819fdd83042fc579aa3a859f6a889fc45faa2b6012b3c9aa4f945 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=fbb4a8bae9b044f33e063f79815e2b90b3e340234bf950267368edfcb8896d32 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-589062f5f924
+  --label io.weighbridge.spec=4d4229db8899a0a5587188358a78d93d836d73788f2a36d9eca628a2fda75700 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-fa25e68e0ce8

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=5455416ddeb95858905ae1523271fa337d51a15e13085282f3096ab291079d7f \
+  --label io.weighbridge.plan=94506cb387e5364027bcbd688f3e89aea5b0fee2ef6492c90df35f804bca5f46 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=5cfed20d58e74e64355041be3a059b0f6f256b9b144646af65e4ace4fff9b93a \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-5455416ddeb9
+  --label io.weighbridge.spec=0db47df6dad5bc05eda597994d9d8aaa13df0c9e1e62eb22ad27184227935218 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-94506cb387e5

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=42751a5803adbea083ccb6332390a47f2dd05607b58240653f520f07d07430cd \
+  --label io.weighbridge.plan=6c7adb83e7a4e9f567381849a3c6eba8b2bfb9f08d1caa48218932923b6c6390 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=8b5ccb0a36b8fdd8ec349aa5f753ec50c466dab8e3eaee0b207d5c0905086d1f \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-42751a5803ad
+  --label io.weighbridge.spec=0d668f038c47d4d52f5ad41f330cd1270a1177d3d6b978a5f1d873c01021b429 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-6c7adb83e7a4

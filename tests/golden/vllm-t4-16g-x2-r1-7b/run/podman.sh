@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0cfa773b9cd5b2f901d3522d30150984a08651ee820326cb4751cacd89442557 \
+  --label io.weighbridge.plan=ffc6574eeb52ae0ba676544b29a07917f2b0b1f3ac54dc8ffab69001c4ff298e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=ba2e067775b542f96484e7b122fc85e7503a42348ca2ec5485263880b64c7c46 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-0cfa773b9cd5
+  --label io.weighbridge.spec=c6847d3791a343406bf2c40a9a49c655893aac54515520729f02850e83a0a8e3 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-ffc6574eeb52
