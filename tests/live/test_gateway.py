@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +134,32 @@ def test_keys_come_and_go_without_a_restart(gate: Gate) -> None:
     with gate.ring.file.open("w") as file:
         file.write(text)
     assert gate.code_of(gate.key) == 200
+
+
+def test_keys_come_and_go_and_no_connection_with_them(gate: Gate) -> None:
+    """One that waits for its next request must not close at the moment when that is sent: the client has no answer."""
+    kept = HTTPConnection("127.0.0.1", gate.port, timeout=10)
+    try:
+        kept.connect()
+        mine = kept.sock
+
+        def asked(key: str) -> int:
+            kept.request("POST", ASK, b"{}", {"Authorization": f"Bearer {key}"})
+            answer = kept.getresponse()
+            answer.read()
+            assert kept.sock is mine, "the same connection"
+            return answer.status
+
+        assert asked(gate.key) == 200
+        dave = gate.ring.add("dave", "api").value
+        until(200, gate, dave)
+        assert asked(dave) == 200
+        gate.ring.revoke("dave")
+        until(401, gate, dave)
+        assert asked(dave) == 401
+        assert asked(gate.key) == 200
+    finally:
+        kept.close()
 
 
 def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate) -> None:

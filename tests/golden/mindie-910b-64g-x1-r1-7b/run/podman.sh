@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=27bb4409a46a5a4f66ed20e89ee7bfc2735e5d2d65bcef2a788ea447dfcfaced \
+  --label io.weighbridge.plan=7b4da2ea5ce450f0a3ba24273db9aeb355bd2c5f52c221360b55be42943a31e0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=921e2128997b308aa034e423568ec23c97eb1ea13fcd2c8493614063b3096df6 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-27bb4409a46a
+  --label io.weighbridge.spec=fb0a210d1097a3ce2ad6b92e65b23fe755082150ed588a08acdb93eb8a80fb99 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-7b4da2ea5ce4

@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9ca3b3f578e1a1095ad0f93cd5293b0c8b6cde4cc7022a9092795791420e4765 \
+  --label io.weighbridge.plan=b2d6963317f7b0517f6c52646fee621ab0edaff18949caa29340449af586e02d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=cad28e48bba7f4411ba3a777463913f26ee062842ee62db02c1ba7978d536a34 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-9ca3b3f578e1
+  --label io.weighbridge.spec=bbd01045a970b495e7c3ccb683fdfba615cc85b3d8896b4d699d4489dbd812f7 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-b2d6963317f7

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f0218c15b05da8544ef1b6eeace38881f2d4673e29e90d8eddd8db0230dbc890 \
+  --label io.weighbridge.plan=a4766af49d3d7bbfed26faa211dcf5fc912b38de5d961f653ec13b8358d61f00 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=e365b61f2c2e399b8317205619d78848d20e5ecd84dbb44162cb8c8b01bf8f13 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-f0218c15b05d
+  --label io.weighbridge.spec=65d1d7d5c5220a87f86c1f5cae2b614a380308350e183a86ff1589175947839f \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-a4766af49d3d

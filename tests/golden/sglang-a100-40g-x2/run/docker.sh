@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=b7faaef9c784d8bbea6923c401aefca31db0004f62d62b1d8aba42f606be3eff \
+  --label io.weighbridge.plan=75f4a13e3e0d7cc18e616881c9df31e97100e7e5e13f4f85778b386f09ad362e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=3bdf133d122f548212e6fb4d758508fb4c0895055796f9bc86e7518ac8e9b3fa \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-b7faaef9c784
+  --label io.weighbridge.spec=56ba98f1431aa090cdd91b9c51ff1202c5a8c95feaedfab05046db65ee6f04dd \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-75f4a13e3e0d

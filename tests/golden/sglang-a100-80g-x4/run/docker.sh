@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b3eb53f6ef38d57c21ab1813ce26d04c896b9f6a488096dce6c708472924d2c7 \
+  --label io.weighbridge.plan=ac0bc74536c5781f55c56e5d77b7bbe95c56490594b7c5a2503eae23cb30399a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=844689f5a5bead4726773831b2f8d4b9429de5185f14d0a536ce50aa7013f08e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b3eb53f6ef38
+  --label io.weighbridge.spec=f5cf9b0255d6b4c6d89538349f1fc3732b022739cacde8d2a003a0816ce5b234 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-ac0bc74536c5

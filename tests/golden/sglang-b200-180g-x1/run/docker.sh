@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=cd5f7606b201d64d9f1ff7e143be52222938406dc6c88bb93264bd363b1b643a \
+  --label io.weighbridge.plan=41cf2b2f8b26ce1ab6831434e65aef9cc8a02900dfabd9151b3e4aaa6ea376e1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=1e288759d11f40f4706d9c2874867c4d0f9e2fd517b4404290b8cf3e694a32f2 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-cd5f7606b201
+  --label io.weighbridge.spec=79725c044b599b294ffa9827904294a35143fb2cb3bd5f947dc01ed56e004a11 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-41cf2b2f8b26

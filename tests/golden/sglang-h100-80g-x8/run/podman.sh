@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=dcbc6d41e6d64e538425fb05a906ffb3ce579659c3756afb023144848ba5cf00 \
+  --label io.weighbridge.plan=342bcb7bb01c2d1385ce5ee52657ea252b3dea37e2bb2d4039bd427b51bda20e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=52d3d2c5c6362ef39273232c4666b4050065c89e450bad20de7e8757b2eac6b8 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-dcbc6d41e6d6
+  --label io.weighbridge.spec=b8c31eb850684869715f683f3fb053d8bb701ffacddfd3a90c3044a84441019c \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-342bcb7bb01c

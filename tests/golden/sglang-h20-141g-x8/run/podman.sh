@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=d9f6d593e52d6f556196c3aa02305e2fb9a9b6c8830578225221917553b1f7cf \
+  --label io.weighbridge.plan=5e7cdc07668ad34f09f60920b8fecc7333e445a842d53db2b7575a8cb74c3b9b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=5734dc4d15f0f8e6ff9d55e96af32c7498195b71eeef137489f17dc0adc33c01 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-d9f6d593e52d
+  --label io.weighbridge.spec=3bbadd70d9a36e24512f7c0c422705de9d824657a537b950abfe94ae59b5d0d7 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-5e7cdc07668a

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=ddfca3aab96f3f3ea1c9544adabcd004d4d2d892d38ff1d0883ff15bf18ed508 \
+  --label io.weighbridge.plan=c357c9b00a6bd878abab138e624683bfa98b46c465228a48b0f4b2c181f075c5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8f25b11d875fd064d701bcc348a48b066c23ae6cb06f7948bd2671405d5081e8 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-ddfca3aab96f
+  --label io.weighbridge.spec=8d961fadad4e14a1908db2f5bf46e08ec0e68ab8e3bb453dde20fe4bc94b1444 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c357c9b00a6b

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=27d50372ddeb74906eab20ecd3df1b3929b6bd7efb2ce9c26603de1e56e12694 \
+  --label io.weighbridge.plan=8b10c5073599dbaa407fdaa04a040722efb0b38a54b6b2a26a612afd1f7ed947 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=778ccbad2243c976b24388feb86dd0999bef0fa025ba98e075a3759b16456151 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-27d50372ddeb
+  --label io.weighbridge.spec=1cee49635e43848d70054f1cf34e9d0de5a43e73d6a59fd8ce615eb0e08c290a \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-8b10c5073599

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=e89348d8c93696c9f4f93cb611c5e2e9fcc810cda57db46bfdc0ed0f1010bdb5 \
+  --label io.weighbridge.plan=667476256d3a0ddf8f63854d46910b5c7c9908b13662ceb595a66cf0b7552c84 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=4f252fc769ea5d395b49a9b8633504a47bab37d1310511901a2ccb70cb983851 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-e89348d8c936
+  --label io.weighbridge.spec=efd26d7541fbd3e7b2fc3f3f15c00c218c39a38ab7d8701b640a35ab06ee0e20 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-667476256d3a

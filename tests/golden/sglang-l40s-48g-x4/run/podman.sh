@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5af3f9359a98a6f0852a245dd18aabd541bbe7a95b1bd874e56db56f21186329 \
+  --label io.weighbridge.plan=a6c4aed96d049c1adb050bfa3028a06df85d7bb96ea6f428a686672f465b13a2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=449ee93364c805369423ebebba3aa243bb13a6d13724416749faaab58cc354ef \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-5af3f9359a98
+  --label io.weighbridge.spec=4256dfa082581c05c9bc96981c4089a93bdfc830bef6422962c55c7594461efe \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-a6c4aed96d04

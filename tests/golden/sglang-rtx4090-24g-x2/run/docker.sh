@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=213883266a33fde3261111d0d262b5402f2b6ce16689d4d796450b45765a3ab0 \
+  --label io.weighbridge.plan=85d457decada33d01c17d6d4c4c90815eb38a6a1fec3b797108cbd0fd2f8eb3e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=9dbbecc49a05f10ddd5a1f9e0195e64ce648ea4b1722a8e384b2d0cafaef5f68 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-213883266a33
+  --label io.weighbridge.spec=9e74304dfafe280dcd3f06665d6f43daf6adc9284c9e9f0ba4800744f21c3d89 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-85d457decada

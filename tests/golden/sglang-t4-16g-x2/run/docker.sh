@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=21468bc5bef05b609cdf39ce98f2044bafd822da77bd6333f5ae2287066d46ef \
+  --label io.weighbridge.plan=3cf365c983b53c4c2fa5c51e5a4434b02b3ad3296e27ca50e3161df0a8786ded \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=54ee0a62c6f4fbe2b94c7551a1be919a732d7b0347ad038d3bdf7df77161ae7e \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-21468bc5bef0
+  --label io.weighbridge.spec=b329683b9c19d8b5d7ef3217d06d4c897172965ec9fd774b7661236fb4ee7171 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-3cf365c983b5

@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=90341df8d34910621ee72edb31ff039dd5c7166b8f92f2275d7b329e0733fbf7 \
+  --label io.weighbridge.plan=eb5a9fc71ee36d56631c5af29aa3582ce195402cc6792350f8d2b4d2372447b7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=552f91530d4ee225e26c9fa0d29b07356e3f355817e1be5032c08d68739fbe34 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-90341df8d349
+  --label io.weighbridge.spec=9447bcdbbbad5a9c5a862072d684ebebf6fda9f51b8971ed1b99251322093eec \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-eb5a9fc71ee3

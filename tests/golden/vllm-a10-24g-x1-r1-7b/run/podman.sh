@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0c0bb4ca08011b87527607fb821b256e5ea0df81ae84a7f4d0929ba617444409 \
+  --label io.weighbridge.plan=5d4f0665f1534ac8154479368dc059a5a51edd4408958be5b7df0debb3507224 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=48310ee0bb18aa1fdeb333c81b46f6c00c2b814024396ea44b52f37d16caacf9 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-0c0bb4ca0801
+  --label io.weighbridge.spec=d5e8005ff04d795fcb9402d48d31567875abe245d8255d50cc9ea6dd78b93f8b \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-5d4f0665f153

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9cd20ed498e77e2e7b7b1715f5ff5f682117ff881e0a43a25a3a210db8c6484d \
+  --label io.weighbridge.plan=7e418db6063d18ca5693d5372f5af6f503634b40f8c8c1caba9f0761ec52af11 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=c0937677cb5db1aa36df3532f8440482fdd4fabd57d1eef0a16f544b9a81a200 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9cd20ed498e7
+  --label io.weighbridge.spec=e721934f556f21fc8ac1e9191b44c0d6a1ae36fd69111fb5166a7fcacab20658 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-7e418db6063d

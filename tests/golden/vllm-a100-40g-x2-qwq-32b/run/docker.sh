@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=ab159afab34943b8f5ad625e7464d911cd64c030b970dd0d5642eb93d1f25524 \
+  --label io.weighbridge.plan=f7797d9bfe82da005cd56dec0fa13d94f37b85f6fe6489d7c0c676b8374f07d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=6b81b8c893cdb31af766b9fd5f2c2781eabb4c1626b178e35f9ee35a06ebce73 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-ab159afab349
+  --label io.weighbridge.spec=a73855e6e6fee1ae4c838738653c8ed4ae5403e712b218866ec438f30fa7b9d9 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-f7797d9bfe82

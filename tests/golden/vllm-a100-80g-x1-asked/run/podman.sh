@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=85563819abb0cc334cfb006e52f0355169227fd2506100d78a01f6f1a35079fd \
+  --label io.weighbridge.plan=8848b4943fc225e8baaa1e732e6e42848e5e3b8371b486f057986cbb00d49b15 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=3e291a52cf2c3fc1cc695e7e20bd4ea2236301372423b4489183337c737fd65c \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-85563819abb0
+  --label io.weighbridge.spec=7985f6235d5d02b8791b72722fcfa0a703c71e74c15c991171c2bdb312a45c8b \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8848b4943fc2

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fa560ca08cc80c2275215213861a15d8c29463092c31075bdfef1d36b43c9f03 \
+  --label io.weighbridge.plan=203daea83af6ec5dce0d77148a1bc402d699955ecf2d0c370ccc7422c77c66c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=b85f38902f25ef0278f367ce15bed87f7125d9a3003e0c97f5bec40760e0cd77 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-fa560ca08cc8
+  --label io.weighbridge.spec=17473f133a2dd87bd23bfb516b7be9208ba3960ca86c322a87a6ad0632b60c2b \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-203daea83af6

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=363eb977d51916ec7dba8501656ca6c081d7cf6de1a7d984a000fce746d505ad \
+  --label io.weighbridge.plan=ef1542f22e7fefde91743a5006d32809ef1bc0961cae9cae13b59a5869e2255d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=20339375953ecf763904c33f6437b721fcde4b5f60a0baa0eee18f43da206baa \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-363eb977d519
+  --label io.weighbridge.spec=4690893220a907f77e91104bfdfba109ab244d474371d7cb673c8eae89a64a75 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef1542f22e7f

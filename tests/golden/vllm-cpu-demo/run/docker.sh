@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=ccd5b041aeb6ae2ab678562e55a4ad6ec546634cd8e044212470aa3d0e7dea1f \
+  --label io.weighbridge.plan=03d8e23e82b1b8e2e13f64ea2af4d01a30cba757bb4c715b0eb20f386b6c7e68 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=0df1923c3f18fef4d4b223234c6fa7a90bfbbb8482631a8c3503593d71bee456 \
-  weighbridge/vllm:cpu-weighbridge-demo-ccd5b041aeb6
+  --label io.weighbridge.spec=c6c1bfa19c1e8c96c6b7b89ad3cd315ed88b444e9962d488ac62cf1ec97a3ac4 \
+  weighbridge/vllm:cpu-weighbridge-demo-03d8e23e82b1

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=7958c091cda8cfdd3d3a8a0a6c052ad75ab03c82407afcacfd7629400cf21d8e \
+  --label io.weighbridge.plan=41ee5564577059103e1057d3d098f686058b8bca08eaa48a3d1a19a1e3211fb1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=f9692e01a9d1a56c83190e0fd1662a0ec59f7fca02a01cbf759da35db8f2dc79 \
-  weighbridge/vllm:cpu-it-s-a-model-id-7958c091cda8
+  --label io.weighbridge.spec=ef2b95a740462dda52ec03781696eaad00cae9f3052afcbd311ac02c867ef398 \
+  weighbridge/vllm:cpu-it-s-a-model-id-41ee55645770

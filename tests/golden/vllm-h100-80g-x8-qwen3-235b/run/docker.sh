@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=ae8bb1802d0340bc408308d2f837d1d8dff5930b15e405c6113c1ef1c4b208a8 \
+  --label io.weighbridge.plan=d17f6684f13b1986547af186c6946a7c2997e15b5bf6c13f4cd4612b1fc315d6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=2f77d8b62b9e0d0476e5acd015ed38b9834212ce555ee442e8e45777fe08b263 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-ae8bb1802d03
+  --label io.weighbridge.spec=31acff6df558d9112fae4deae9c882036161352cfaa6e134e4cdd4adad2d7bf9 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d17f6684f13b

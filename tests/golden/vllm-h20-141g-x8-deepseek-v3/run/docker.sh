@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=22283ee3111387d9285df01c57da7dccf34ce3032ecc5e02ebfde78a0eb09b61 \
+  --label io.weighbridge.plan=e625368e69888587ade6ca9b30cbd7aa4399549f65bc62fbfcb205749445e08b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=dbd1949f85f76f1118cff86e9fa9f6c23ff344b0ce44f5591021ce3ea42b63c2 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-22283ee31113
+  --label io.weighbridge.spec=c070be582aa8f94f14d74fb354978621c5d9000b1b931cf1cb2eaa2f733abcf0 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-e625368e6988

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=42c5e5f1a7070e35f9b8df479676d8af706f8c748469faace3913c740f28ebc1 \
+  --label io.weighbridge.plan=da9d5e55a129a236ddde41edf3107c03563ff323327c25e710f6fce8971714b3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=7ec9ee0a98677a48d09e47dc2c0e9b65f855ad2b73d0e37c721367e77bbf3503 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-42c5e5f1a707
+  --label io.weighbridge.spec=8589e27e68a56be365ab3a930e40861b223eca73f0f7522c141453a60ba93c47 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-da9d5e55a129

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=8ce2601fc7e1b1b387af5d5a1ba4b085d51cb11a1ac6d7d5558189ecf675867f \
+  --label io.weighbridge.plan=47cc64389b7418ac4fcb8232c2ad915a5179ba09f83c2e3a8303f46e9524ab91 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=8062fbd2a7a8c785f4ac882b1a7746a8c2589318a469321e9b865d0794c49846 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-8ce2601fc7e1
+  --label io.weighbridge.spec=258fe1e12676a3f71aa3f15f32ba3f0246baa51313a1038876f2e66b8c173bcc \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-47cc64389b74

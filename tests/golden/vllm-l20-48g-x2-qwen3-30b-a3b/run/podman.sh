@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=18bb8c7419b2adcd06afebc5b92b2119b7fc3e647e3d6b7fa94de778283e6561 \
+  --label io.weighbridge.plan=9f5914e7e7dffd486cc848cde9240227fa070858de38f7059dc16c40978038fa \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=d4a75336b0ccce301fbf744f211f4f6b353c14793f8ecef357d96ceb5b096df1 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-18bb8c7419b2
+  --label io.weighbridge.spec=43caa8dc334d57f69040eae71c1fd2ca9efd4738ce83a28298b658cae5104005 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-9f5914e7e7df

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=24bde61858c89bbf017d9a14ae41e2b29e2e3c81b2aa90617ca58e7934c3ba40 \
+  --label io.weighbridge.plan=002b2028425c8233f46be8f8383560ecc9af7e6a8f33be4833fd466bd96abfff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=8e654b44cb42fa7c5a7447ae34ebb2e8f7a947324c353b603e4fe17706ea52d3 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-24bde61858c8
+  --label io.weighbridge.spec=9dea73d1b5e2a99028fb5ebc52e923c05df3b8a27731d4111e0b89c85a7aca22 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-002b2028425c

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a640084d5b512859adf605468495daea35837f5d00d5ad50ba7adc41b85b08a9 \
+  --label io.weighbridge.plan=874079dd735e619c5fa5ac8737d18efb328814c88cd5ab1b8aefeafcc6362f0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=91468b2d79b21b92c74864eff5155b4865bf5c040f6fefe2727620d62dd3980e \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-a640084d5b51
+  --label io.weighbridge.spec=da5eaaba02bf123ef5236579ffb11c34a6604a8e8bf56525e5fb49551020b655 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-874079dd735e

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=eb900968c76323b8bf0ffa6b5635290364c51b2b08a7e5d2a9d7d23a9634ce6e \
+  --label io.weighbridge.plan=6e15b4400893999fff9e25ca08a2289611266e5274efd339a2ac0a94f13361a2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=bb97357f2b112afd8efac66bc78cc9e9c7bfebee15ed71210d3175cc36c6136a \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-eb900968c763
+  --label io.weighbridge.spec=ed112964d22064315c2c23e2cf97a482c571cab92b77002336c7637db1175bbf \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-6e15b4400893

@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=22aed970b91deecd70802059097351906d61b221ab49c68e0897d02ff3e69196 \
+  --label io.weighbridge.plan=4c5eca94814d69e883d264436fb961f008ac2eb6a50fcc7a8a1ba608af161a64 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=c95292b95ea6d47df0c4f4c3ee63969686f5ee7c92b856ad6179fb3f0be6dd05 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-22aed970b91d
+  --label io.weighbridge.spec=62d0ba84088cb50afa1e757412c4671bf2a45fa47958b28edf4311db09d1a1e6 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-4c5eca94814d

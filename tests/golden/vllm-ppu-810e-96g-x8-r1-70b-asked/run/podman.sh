@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b11ded2986eee8f78f5ed373448a656bce8609444e51e1f8c10eb549b5f38f1b \
+  --label io.weighbridge.plan=94c6694292cc0947e40c9e6e8a4939ce2db4e5a1bf04e774990eb028d9a2d48f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=5df1f09e106ac6960d5a2605c87e0e897696f3b6798f67415d26c56f1ecf055e \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-b11ded2986ee
+  --label io.weighbridge.spec=9af90b02aeb312f2ccd743d6040ca9793bc2c65f46e85d8a34ce45ddb21039b0 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-94c6694292cc

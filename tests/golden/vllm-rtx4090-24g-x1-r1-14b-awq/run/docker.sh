@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=92e750f6281bb09a1ac321286b433210100bd70dfb972749bf66e28684467681 \
+  --label io.weighbridge.plan=e9c536c500811e390beb44c71f57c31db93d127130d10d88be607a1604dc37af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=05e2a4aaed14453a7fd93be56560e23a4bb47d9bbe87f2a726c835fb317f174c \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-92e750f6281b
+  --label io.weighbridge.spec=50d3567db25abcb9bc5ba9c7989008f267dd0dfaeb7c78eea2aa9b60ede9997a \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e9c536c50081

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=fa25e68e0ce819fdd83042fc579aa3a859f6a889fc45faa2b6012b3c9aa4f945 \
+  --label io.weighbridge.plan=d354ac5d3b2595d49f9900b3a5b3cff74bce4231185fe4c61a4b7f38121e0297 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=4d4229db8899a0a5587188358a78d93d836d73788f2a36d9eca628a2fda75700 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-fa25e68e0ce8
+  --label io.weighbridge.spec=8eebb0ae54fd6932356b38151bdb7faf59d7105b3b6a77571084f71fe4097821 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-d354ac5d3b25

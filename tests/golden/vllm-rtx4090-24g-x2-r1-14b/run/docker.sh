@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=94506cb387e5364027bcbd688f3e89aea5b0fee2ef6492c90df35f804bca5f46 \
+  --label io.weighbridge.plan=9c0a536cd43aeb324304cee53c424dceaea278f3a4801526f7e3a3f1b57169d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=0db47df6dad5bc05eda597994d9d8aaa13df0c9e1e62eb22ad27184227935218 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-94506cb387e5
+  --label io.weighbridge.spec=4667f4e40fcbd1132ba083d8895b018c1c07fcdee49bf4128c8b78bd9020d7b2 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-9c0a536cd43a

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=6c7adb83e7a4e9f567381849a3c6eba8b2bfb9f08d1caa48218932923b6c6390 \
+  --label io.weighbridge.plan=ba9a12ee3cf554abf05f730f29231736c35c9d8d92e7c65526a6ce1f06c798fc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=0d668f038c47d4d52f5ad41f330cd1270a1177d3d6b978a5f1d873c01021b429 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-6c7adb83e7a4
+  --label io.weighbridge.spec=7c23e2b60ebbd0a553a67815695c74fe8aa1c629fb49efcb93dc0f53a249d048 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba9a12ee3cf5

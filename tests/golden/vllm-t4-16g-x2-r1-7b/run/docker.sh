@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ffc6574eeb52ae0ba676544b29a07917f2b0b1f3ac54dc8ffab69001c4ff298e \
+  --label io.weighbridge.plan=6642fd82b0af9e198ce7736cf0183cf68f20b513093f1b129fcbe88480f37373 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=c6847d3791a343406bf2c40a9a49c655893aac54515520729f02850e83a0a8e3 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-ffc6574eeb52
+  --label io.weighbridge.spec=86dd3b609339a3a91b5e8fd85d8ce6a4f2bfefc362b908fc905e2b2fe4149360 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6642fd82b0af
