@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +134,32 @@ def test_keys_come_and_go_without_a_restart(gate: Gate) -> None:
     with gate.ring.file.open("w") as file:
         file.write(text)
     assert gate.code_of(gate.key) == 200
+
+
+def test_keys_come_and_go_and_no_connection_with_them(gate: Gate) -> None:
+    """One that waits for its next request must not close at the moment when that is sent: the client has no answer."""
+    kept = HTTPConnection("127.0.0.1", gate.port, timeout=10)
+    try:
+        kept.connect()
+        mine = kept.sock
+
+        def asked(key: str) -> int:
+            kept.request("POST", ASK, b"{}", {"Authorization": f"Bearer {key}"})
+            answer = kept.getresponse()
+            answer.read()
+            assert kept.sock is mine, "the same connection"
+            return answer.status
+
+        assert asked(gate.key) == 200
+        dave = gate.ring.add("dave", "api").value
+        until(200, gate, dave)
+        assert asked(dave) == 200
+        gate.ring.revoke("dave")
+        until(401, gate, dave)
+        assert asked(dave) == 401
+        assert asked(gate.key) == 200
+    finally:
+        kept.close()
 
 
 def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate) -> None:
@@ -585,6 +612,25 @@ def test_either_death_ends_the_container(pattern: str, code: int, tmp_path: Path
     with appliance(name, tmp_path, restart="no"):
         docker("exec", name, "python3", "-c", KILL, pattern)
         assert exit_code(name) == code
+
+
+def test_who_is_asking_when_the_engine_dies_is_answered(tmp_path: Path) -> None:
+    """A connection that closes without a word does not say whether it was heard; 503 says when to ask again."""
+    name, body = f"{NAME}-asking", b'{"prompt": "x"}'
+    with appliance(name, tmp_path, restart="no") as (ring, port), socket.create_connection(("127.0.0.1", port)) as late:
+        assert ring.own is not None
+        head = POST.replace("KEY", ring.own.read_text().strip()) + f"Content-Length: {len(body)}\r\n\r\n"
+        late.sendall(head.encode() + body[:5])
+        time.sleep(0.3)
+        docker("exec", name, "python3", "-c", KILL, "stub.py")
+        wait_for(lambda: "the engine ended with 137" in messages(name))
+        time.sleep(0.5)
+        late.sendall(body[5:])
+        late.settimeout(10)
+        found = b"".join(iter(lambda: late.recv(65536), b"")).decode()
+        assert found.startswith("HTTP/1.1 503 "), found
+        assert "engine_unavailable" in found
+        assert exit_code(name) == 137
 
 
 KILL = """

@@ -158,7 +158,7 @@ class Gateway:
     def _write_keys(self) -> None:
         found = read_keys(self.settings.keys)
         for scope, names in found.items():
-            self._write(f"{scope}.map", "".join(f'"{digest}" "{name}";\n' for digest, name in sorted(names.items())))
+            self._write(f"{scope}.keys", "\n" + "".join(f"{digest} {name}\n" for digest, name in sorted(names.items())))
         say(f"{len(found['api'])} keys and {len(found['metrics'])} keys for metrics")
 
     def _write_pair(self, now: Seen) -> None:
@@ -245,7 +245,7 @@ class Gateway:
             self.seen, self.waits_for = now, ""
         except OSError as e:
             self._wait_for(f"{e.filename or self.run}: {e.strerror}")
-        if self.seen != before:
+        if self.seen[1:] != before[1:]:
             self.hang_up()
 
     def _wait_for(self, reason: str) -> None:
@@ -293,8 +293,14 @@ class Gateway:
         left = len(old & self.workers())
         say("every stream has ended" if not left else "the time is up, streams are cut")
 
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+    def stop(self, seconds: float) -> None:
+        """Nobody new is let in; who has begun to ask is still answered, within so long."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGTERM)
 
 

@@ -24,6 +24,7 @@ from gateway import HOME, RUN, Gateway, Settings, say
 FAILED = 70  # the engine answers its health path and not a question
 _LOOK_SECONDS = 1.0
 _ENGINE_SECONDS = 5  # of the stop time, what the engine itself has to end in
+_LAST_ANSWERS_SECONDS = 3  # for those who asked an engine that died: 503, and a restart after it
 
 
 class _Socket(http.client.HTTPConnection):
@@ -127,12 +128,12 @@ class Supervisor:
         if engine is not None:
             if engine != WRONG:  # a check that failed has said so
                 say(f"the engine ended with {_code(engine)}")
-            self.gateway.stop()
+            self.gateway.stop(_LAST_ANSWERS_SECONDS)
             return _code(engine) or 1  # an engine that ends by itself is never a success
         if gateway is not None or self.unproven.is_set():
             if gateway is not None:
                 say(f"the gateway ended with {_code(gateway)}")
-            self.gateway.stop()
+            self.gateway.stop(_LAST_ANSWERS_SECONDS)
             self._stop_engine(_ENGINE_SECONDS)
             return FAILED if gateway is None else _code(gateway) or 1
         return None
@@ -143,7 +144,7 @@ class Supervisor:
         say(f"draining: new requests get 503, running streams may end within {seconds} s")
         self.gateway.drain(time.monotonic() + seconds)
         self._stop_engine(_ENGINE_SECONDS - 1)
-        self.gateway.stop()
+        self.gateway.stop(0.5)
         say("stopped")
         return 0
 

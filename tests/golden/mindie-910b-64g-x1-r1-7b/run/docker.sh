@@ -30,8 +30,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0e4a3f51f28b89791bc56f628d5c8a3ca0c76276e422d3bb24d47aaf17a727ec \
+  --label io.weighbridge.plan=7b4da2ea5ce450f0a3ba24273db9aeb355bd2c5f52c221360b55be42943a31e0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=6956788c72c3416336baaec0874d0e08bfe74cdd763c92f715652a46071f928a \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-0e4a3f51f28b
+  --label io.weighbridge.spec=fb0a210d1097a3ce2ad6b92e65b23fe755082150ed588a08acdb93eb8a80fb99 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-7b4da2ea5ce4

@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=844257d3b55d67068a66ff59291baa963e1549c2d7b0861128930320918deb9b \
+  --label io.weighbridge.plan=b2d6963317f7b0517f6c52646fee621ab0edaff18949caa29340449af586e02d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=8696be2f41973cfce4862d373ae694ad473e04455d7c4614ad407905a34c35e7 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-844257d3b55d
+  --label io.weighbridge.spec=bbd01045a970b495e7c3ccb683fdfba615cc85b3d8896b4d699d4489dbd812f7 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-b2d6963317f7

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=24758de773958146d24067c2d42bc3e6671cbad79443e55cd0c55a35ac55e7fc \
+  --label io.weighbridge.plan=a4766af49d3d7bbfed26faa211dcf5fc912b38de5d961f653ec13b8358d61f00 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=207c6a01bf04e90f7e6757153f0255e44398779b3328770db0bf30e7f469c087 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-24758de77395
+  --label io.weighbridge.spec=65d1d7d5c5220a87f86c1f5cae2b614a380308350e183a86ff1589175947839f \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-a4766af49d3d

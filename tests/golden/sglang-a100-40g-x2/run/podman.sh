@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=0324eb1fb71ad886231272aa28f7dc55dbcfa656befeee96ec94ff2c3225d9ef \
+  --label io.weighbridge.plan=75f4a13e3e0d7cc18e616881c9df31e97100e7e5e13f4f85778b386f09ad362e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=f8048061d8cab47a0c1281fc3c7f8a195a8816ebe10705e32a5e69dbba154b91 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-0324eb1fb71a
+  --label io.weighbridge.spec=56ba98f1431aa090cdd91b9c51ff1202c5a8c95feaedfab05046db65ee6f04dd \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-75f4a13e3e0d

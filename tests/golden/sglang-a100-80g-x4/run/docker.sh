@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=53f4c1ff2f32e7ce1e5cada1a6c3a6b133708e0e8fd32a489273734375396e43 \
+  --label io.weighbridge.plan=ac0bc74536c5781f55c56e5d77b7bbe95c56490594b7c5a2503eae23cb30399a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=01d2b2713169a24325caeb858ae78a797b4dca1a16b4037ee0773e59c04d4580 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-53f4c1ff2f32
+  --label io.weighbridge.spec=f5cf9b0255d6b4c6d89538349f1fc3732b022739cacde8d2a003a0816ce5b234 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-ac0bc74536c5

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c5641dcd1b626a9b83e67ce2ac048538cc2b9e82abe4c8d224fda760ea588fed \
+  --label io.weighbridge.plan=41cf2b2f8b26ce1ab6831434e65aef9cc8a02900dfabd9151b3e4aaa6ea376e1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=be9afa404e6f19ec360cd4d72bceecf752c7523f588d6f9250cc901bb9d32773 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-c5641dcd1b62
+  --label io.weighbridge.spec=79725c044b599b294ffa9827904294a35143fb2cb3bd5f947dc01ed56e004a11 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-41cf2b2f8b26

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=a74695a2ad5eb0ee10a3800d91897e10cca83c662479f270023882f82f06e52d \
+  --label io.weighbridge.plan=342bcb7bb01c2d1385ce5ee52657ea252b3dea37e2bb2d4039bd427b51bda20e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=49b3acb648d6dad884c2797543ccc27fa388555f55f86f44c7755c2610314c62 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-a74695a2ad5e
+  --label io.weighbridge.spec=b8c31eb850684869715f683f3fb053d8bb701ffacddfd3a90c3044a84441019c \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-342bcb7bb01c

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=9e38bc74cbb26b55453eb9559ec7a02d0bfe8f3751c038b56de2332d69e54e16 \
+  --label io.weighbridge.plan=5e7cdc07668ad34f09f60920b8fecc7333e445a842d53db2b7575a8cb74c3b9b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=c1a1c873e23261eb1f16585b009f68f18812d4845adbf98ed2b2797db9361b0f \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-9e38bc74cbb2
+  --label io.weighbridge.spec=3bbadd70d9a36e24512f7c0c422705de9d824657a537b950abfe94ae59b5d0d7 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-5e7cdc07668a

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=5601983e456afa23f1fa2a194ad753c03f75359cc6a431c5364c20b954c7cb3b \
+  --label io.weighbridge.plan=c357c9b00a6bd878abab138e624683bfa98b46c465228a48b0f4b2c181f075c5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8e5d3ca221ad3db4f46a1e8f3fce76f7ad90891c3ede52d48d909afa4083c32f \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-5601983e456a
+  --label io.weighbridge.spec=8d961fadad4e14a1908db2f5bf46e08ec0e68ab8e3bb453dde20fe4bc94b1444 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c357c9b00a6b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d242249995ce844797141292a5fa8d269965da47f3e5137f023955e077ec0312 \
+  --label io.weighbridge.plan=8b10c5073599dbaa407fdaa04a040722efb0b38a54b6b2a26a612afd1f7ed947 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=09274fd96df011e3dd31cd6798c5bffd87333a2bfd44b086a3f10da0c3843522 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-d242249995ce
+  --label io.weighbridge.spec=1cee49635e43848d70054f1cf34e9d0de5a43e73d6a59fd8ce615eb0e08c290a \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-8b10c5073599

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=c98e5b8909ea91ac6e4794298752b5fbb9426b2f348401a50eac3427155528a4 \
+  --label io.weighbridge.plan=667476256d3a0ddf8f63854d46910b5c7c9908b13662ceb595a66cf0b7552c84 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=84cd06f97aca95999ac35836496b17b008bc0070a61be6b85f68d412c36360ef \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-c98e5b8909ea
+  --label io.weighbridge.spec=efd26d7541fbd3e7b2fc3f3f15c00c218c39a38ab7d8701b640a35ab06ee0e20 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-667476256d3a

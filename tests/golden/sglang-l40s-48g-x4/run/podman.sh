@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f215ab29e08c677105d585332bbb841aa8865f804f41413d1c3f9dc425dbd94d \
+  --label io.weighbridge.plan=a6c4aed96d049c1adb050bfa3028a06df85d7bb96ea6f428a686672f465b13a2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=a0d9c0df6d6e2a8dc0e2eec3bdf2ca69bfb4ff9a809b7a0d8847dababb38ad0e \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-f215ab29e08c
+  --label io.weighbridge.spec=4256dfa082581c05c9bc96981c4089a93bdfc830bef6422962c55c7594461efe \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-a6c4aed96d04

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=dd8cbfaa7f644962a29fad53e1b2a6027e77cf1110ea450393522c439d8dde4e \
+  --label io.weighbridge.plan=85d457decada33d01c17d6d4c4c90815eb38a6a1fec3b797108cbd0fd2f8eb3e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=9a73f595f2dbb747a9abec0ed6e6339f6b5f535dbf372b85914fd80967309c88 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dd8cbfaa7f64
+  --label io.weighbridge.spec=9e74304dfafe280dcd3f06665d6f43daf6adc9284c9e9f0ba4800744f21c3d89 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-85d457decada

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=c639da4aef6805ee3977658ee9585813aa62086be665f0e2dc16b5a57b832612 \
+  --label io.weighbridge.plan=3cf365c983b53c4c2fa5c51e5a4434b02b3ad3296e27ca50e3161df0a8786ded \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=377a4f2b38c1ffe699eb326dd7cbb5867e8e7b362dd39208826b039f0affc959 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-c639da4aef68
+  --label io.weighbridge.spec=b329683b9c19d8b5d7ef3217d06d4c897172965ec9fd774b7661236fb4ee7171 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-3cf365c983b5

@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1a03c1399a62486fc4d82022df91ac7ef5340807b51c67b6cb822ea669325ef7 \
+  --label io.weighbridge.plan=eb5a9fc71ee36d56631c5af29aa3582ce195402cc6792350f8d2b4d2372447b7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=3c21f93bbeff525c80a647b41a37960ea81bb417a175d15635eaf483a1718ff6 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1a03c1399a62
+  --label io.weighbridge.spec=9447bcdbbbad5a9c5a862072d684ebebf6fda9f51b8971ed1b99251322093eec \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-eb5a9fc71ee3

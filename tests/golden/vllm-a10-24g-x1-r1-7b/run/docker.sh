@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=54cbefab702842c3dfb2bbabc680d2d8ea8f29b8d3853ec34ea770e3c2a55b24 \
+  --label io.weighbridge.plan=5d4f0665f1534ac8154479368dc059a5a51edd4408958be5b7df0debb3507224 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=61f8b585bfe9637122f0ffd8b124c66e0ef343b8a086f01dab53b69dcfc5598a \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-54cbefab7028
+  --label io.weighbridge.spec=d5e8005ff04d795fcb9402d48d31567875abe245d8255d50cc9ea6dd78b93f8b \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-5d4f0665f153

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=136484dd91a344ea1b381ef5fb5586ee3e148ba244941a92581e036c5c88796e \
+  --label io.weighbridge.plan=7e418db6063d18ca5693d5372f5af6f503634b40f8c8c1caba9f0761ec52af11 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=cde780c3c42854a3472f8bcf9e4a97e8de24ae8e7e05988e1154e9540bb28dce \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-136484dd91a3
+  --label io.weighbridge.spec=e721934f556f21fc8ac1e9191b44c0d6a1ae36fd69111fb5166a7fcacab20658 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-7e418db6063d

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=3ffc8278c03502e41fa5e84a485c4c47a49fa9595736169f14b2d9715911758c \
+  --label io.weighbridge.plan=f7797d9bfe82da005cd56dec0fa13d94f37b85f6fe6489d7c0c676b8374f07d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=bfaf4c6ba4e66b46986639dd6d4af8bb0abe849401ae7655cc3ad55a38b5bd39 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-3ffc8278c035
+  --label io.weighbridge.spec=a73855e6e6fee1ae4c838738653c8ed4ae5403e712b218866ec438f30fa7b9d9 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-f7797d9bfe82

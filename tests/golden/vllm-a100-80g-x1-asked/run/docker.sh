@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=4538e764bedc1177526dbc7f53402939c54b31c252e53b900d1847835d48d609 \
+  --label io.weighbridge.plan=8848b4943fc225e8baaa1e732e6e42848e5e3b8371b486f057986cbb00d49b15 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=64e0ff1581fb02c359617f9c3e264acb7e0d3da0562ddb5b7b4b04018ad1fd69 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-4538e764bedc
+  --label io.weighbridge.spec=7985f6235d5d02b8791b72722fcfa0a703c71e74c15c991171c2bdb312a45c8b \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8848b4943fc2

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=1a5eb5e9af5e4644ad0cc43a67c7cfc6b6935d16b0ad379af9921c60c4d178b6 \
+  --label io.weighbridge.plan=203daea83af6ec5dce0d77148a1bc402d699955ecf2d0c370ccc7422c77c66c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=f1c97be46144804586a79b6b1452c680b6d471021ca81718bfc0300c3f43605f \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-1a5eb5e9af5e
+  --label io.weighbridge.spec=17473f133a2dd87bd23bfb516b7be9208ba3960ca86c322a87a6ad0632b60c2b \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-203daea83af6

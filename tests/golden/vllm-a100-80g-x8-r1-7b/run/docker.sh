@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4c57957a1f17e3d2002f3f2817baf4146fa204051a38bb723998111a34854de2 \
+  --label io.weighbridge.plan=4f90000f12b1f8896391b7b87fcf80c80d62c6cb21b9191174c6f5dcb4fc01e4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=581e23b28e3c959deae4da950022d40f576be68cbfd9705776e942a82dfeccf2 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4c57957a1f17
+  --label io.weighbridge.spec=8f320330d027690eb48e9d9d0af7a3c9f7ea266262aa50f97fd5887385e26c88 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4f90000f12b1

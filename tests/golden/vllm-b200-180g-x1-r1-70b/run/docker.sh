@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=7abf3e08680f5551568a3628a1f2ae499de0141c92f2f6e9bac6396c9b6d95a8 \
+  --label io.weighbridge.plan=ef1542f22e7fefde91743a5006d32809ef1bc0961cae9cae13b59a5869e2255d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=f094b8752fadbd2f112fff14fcd98b414702c631c2d53985a8523b2f4bbaff28 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-7abf3e08680f
+  --label io.weighbridge.spec=4690893220a907f77e91104bfdfba109ab244d474371d7cb673c8eae89a64a75 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef1542f22e7f

@@ -19,6 +19,7 @@ export HF_HUB_OFFLINE=1
 export HOME=/tmp/home
 export LOGNAME=engine
 export PYTHONUNBUFFERED=1
+export TORCH_COMPILE_DISABLE=1
 export TORCHINDUCTOR_CACHE_DIR=/var/cache/weighbridge/inductor
 export TP_SOCKET_IFNAME=lo
 export TRANSFORMERS_OFFLINE=1

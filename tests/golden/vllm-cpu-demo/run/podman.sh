@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=4ccfa05cccdf792f61cb03295675cd47311bc5b63517dfaa9875d89a866cce81 \
+  --label io.weighbridge.plan=03d8e23e82b1b8e2e13f64ea2af4d01a30cba757bb4c715b0eb20f386b6c7e68 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=6ab0952ea57056af6fcba8d7554469aa0f85a0b44c48f090c9e8e6817fee467e \
-  weighbridge/vllm:cpu-weighbridge-demo-4ccfa05cccdf
+  --label io.weighbridge.spec=c6c1bfa19c1e8c96c6b7b89ad3cd315ed88b444e9962d488ac62cf1ec97a3ac4 \
+  weighbridge/vllm:cpu-weighbridge-demo-03d8e23e82b1

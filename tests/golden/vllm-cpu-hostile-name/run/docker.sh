@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=cea5b7f782870f6382c666a7e3b19950b1749bd89823145062b25c2b0e062065 \
+  --label io.weighbridge.plan=41ee5564577059103e1057d3d098f686058b8bca08eaa48a3d1a19a1e3211fb1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=ab060a610d1519de907a5518706f2f3694dcb5c95c74ee8bae531c02b867b448 \
-  weighbridge/vllm:cpu-it-s-a-model-id-cea5b7f78287
+  --label io.weighbridge.spec=ef2b95a740462dda52ec03781696eaad00cae9f3052afcbd311ac02c867ef398 \
+  weighbridge/vllm:cpu-it-s-a-model-id-41ee55645770

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=b9261396327048f57466ebcb12e610415a1a8b1ffc0de68201cf6d40c1d12627 \
+  --label io.weighbridge.plan=d17f6684f13b1986547af186c6946a7c2997e15b5bf6c13f4cd4612b1fc315d6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=81c39935dc8d1e02eacdab592b034b375fd99761ecd21ea6bc72a605bb79e382 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-b92613963270
+  --label io.weighbridge.spec=31acff6df558d9112fae4deae9c882036161352cfaa6e134e4cdd4adad2d7bf9 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d17f6684f13b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=122de80418862f571dedb4672eac7257b56b940e27d637d0ae28b32570f3524a \
+  --label io.weighbridge.plan=e625368e69888587ade6ca9b30cbd7aa4399549f65bc62fbfcb205749445e08b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=b0734569484be6f177196221c40e3fcb83f407dcff751a1ed49782f46b79fccd \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-122de8041886
+  --label io.weighbridge.spec=c070be582aa8f94f14d74fb354978621c5d9000b1b931cf1cb2eaa2f733abcf0 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-e625368e6988

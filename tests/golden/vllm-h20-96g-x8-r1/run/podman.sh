@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=e6e044ec2043841b8824e95245c2efcd33abf6c9c9853d7fa1ac5fa029757399 \
+  --label io.weighbridge.plan=da9d5e55a129a236ddde41edf3107c03563ff323327c25e710f6fce8971714b3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=e54aa362e340cc94f11fd07fd4fe882d5fa336417decccb2097450cd3ec3ef41 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-e6e044ec2043
+  --label io.weighbridge.spec=8589e27e68a56be365ab3a930e40861b223eca73f0f7522c141453a60ba93c47 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-da9d5e55a129

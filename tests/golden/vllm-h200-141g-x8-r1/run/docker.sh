@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=bb865677cf93f674e2df225e1171dcf89010c31d4eb3f81d3059e6364d7db3c6 \
+  --label io.weighbridge.plan=078ba8659c011d33af23c5698b61fad32abe7be60a7a67905924675c7a2f9e7a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=0b893992d30cb0dc5ea7b577907fe445b93fba81cf76105fa6afaf801e83dd3b \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-bb865677cf93
+  --label io.weighbridge.spec=42f3cd18597c23835fcd22b62c357e80625f259411c7ef136977b0ea9fc936bb \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-078ba8659c01

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=25f7cfcb3fa00ce02c0a824047fe8bc8be70dc55d20acfc4ce81d7d0da55f3b3 \
+  --label io.weighbridge.plan=9f5914e7e7dffd486cc848cde9240227fa070858de38f7059dc16c40978038fa \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=bef273555ed1dd9541a2c6aae3e1c2dcfd3d34fc43503c46f504bce7ca108b6d \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-25f7cfcb3fa0
+  --label io.weighbridge.spec=43caa8dc334d57f69040eae71c1fd2ca9efd4738ce83a28298b658cae5104005 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-9f5914e7e7df

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=d66cd6b22b7329ca0eb0efbdf4b7d2192ded365b3f4479a19f1ac10b45bb761b \
+  --label io.weighbridge.plan=002b2028425c8233f46be8f8383560ecc9af7e6a8f33be4833fd466bd96abfff \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=4187f7f7a54ed60d1195e7d898271460347e95ab84e5a2d0d07b94075bbe97cc \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-d66cd6b22b73
+  --label io.weighbridge.spec=9dea73d1b5e2a99028fb5ebc52e923c05df3b8a27731d4111e0b89c85a7aca22 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-002b2028425c

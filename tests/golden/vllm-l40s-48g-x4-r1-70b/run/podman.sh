@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f50fc00a90e46f72dc202255b235d3a2d9699d2cd41fbb13e86b060715eb842d \
+  --label io.weighbridge.plan=874079dd735e619c5fa5ac8737d18efb328814c88cd5ab1b8aefeafcc6362f0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=25ee73cccb9a2b93a687917c1d6079dd3fac7216f8eeea7a630a2647edc40882 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-f50fc00a90e4
+  --label io.weighbridge.spec=da5eaaba02bf123ef5236579ffb11c34a6604a8e8bf56525e5fb49551020b655 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-874079dd735e

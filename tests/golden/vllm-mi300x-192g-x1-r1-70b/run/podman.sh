@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=2a03fccb332fcc95b06fb23ff72f75f9f80a97f1a992ad601ecdc503e0548bcd \
+  --label io.weighbridge.plan=6e15b4400893999fff9e25ca08a2289611266e5274efd339a2ac0a94f13361a2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=0373083bd17889354ec0a9e5eda5a4de6fea98df00ab25b19cfdfb80e74b6c21 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-2a03fccb332f
+  --label io.weighbridge.spec=ed112964d22064315c2c23e2cf97a482c571cab92b77002336c7637db1175bbf \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-6e15b4400893

@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=7eece31ba6ab9b513fdb811f96d618e8619d79470eb95080727b091f708a4942 \
+  --label io.weighbridge.plan=4c5eca94814d69e883d264436fb961f008ac2eb6a50fcc7a8a1ba608af161a64 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=35f7b0d9739e6ae3b8b2d9e085ade233ead56f1916668e3e018897dfe0c43c50 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-7eece31ba6ab
+  --label io.weighbridge.spec=62d0ba84088cb50afa1e757412c4671bf2a45fa47958b28edf4311db09d1a1e6 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-4c5eca94814d

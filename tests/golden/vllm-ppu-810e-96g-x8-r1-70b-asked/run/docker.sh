@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ba380093171631b66aac0230d71b349882ca5f49b86573297661f490444fc6e5 \
+  --label io.weighbridge.plan=94c6694292cc0947e40c9e6e8a4939ce2db4e5a1bf04e774990eb028d9a2d48f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=f403801b3f6dcf52ff60d39b9b4e0ad6d134ffb89d91bad0f46fc7e03f7e47b9 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-ba3800931716
+  --label io.weighbridge.spec=9af90b02aeb312f2ccd743d6040ca9793bc2c65f46e85d8a34ce45ddb21039b0 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-94c6694292cc

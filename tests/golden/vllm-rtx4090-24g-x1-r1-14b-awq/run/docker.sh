@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=3e01c810305452f1435a8c9d0a9e470c0522a944d7bf2ab586777ef7d62bb5de \
+  --label io.weighbridge.plan=e9c536c500811e390beb44c71f57c31db93d127130d10d88be607a1604dc37af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=349be11c447b39d438d422d041bb7b7a50eab6cccb79f54e8cbfd3c6439aa400 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-3e01c8103054
+  --label io.weighbridge.spec=50d3567db25abcb9bc5ba9c7989008f267dd0dfaeb7c78eea2aa9b60ede9997a \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e9c536c50081

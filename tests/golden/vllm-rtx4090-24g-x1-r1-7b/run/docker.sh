@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=589062f5f924c06abc8beb07b8a99c23d9b3e5d6dbe361bbe0bdf5c40e98ebd2 \
+  --label io.weighbridge.plan=d354ac5d3b2595d49f9900b3a5b3cff74bce4231185fe4c61a4b7f38121e0297 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=fbb4a8bae9b044f33e063f79815e2b90b3e340234bf950267368edfcb8896d32 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-589062f5f924
+  --label io.weighbridge.spec=8eebb0ae54fd6932356b38151bdb7faf59d7105b3b6a77571084f71fe4097821 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-d354ac5d3b25

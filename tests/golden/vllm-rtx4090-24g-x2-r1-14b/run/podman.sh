@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=5455416ddeb95858905ae1523271fa337d51a15e13085282f3096ab291079d7f \
+  --label io.weighbridge.plan=9c0a536cd43aeb324304cee53c424dceaea278f3a4801526f7e3a3f1b57169d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=5cfed20d58e74e64355041be3a059b0f6f256b9b144646af65e4ace4fff9b93a \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-5455416ddeb9
+  --label io.weighbridge.spec=4667f4e40fcbd1132ba083d8895b018c1c07fcdee49bf4128c8b78bd9020d7b2 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-9c0a536cd43a

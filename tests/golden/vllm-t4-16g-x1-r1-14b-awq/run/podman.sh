@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=42751a5803adbea083ccb6332390a47f2dd05607b58240653f520f07d07430cd \
+  --label io.weighbridge.plan=ba9a12ee3cf554abf05f730f29231736c35c9d8d92e7c65526a6ce1f06c798fc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=8b5ccb0a36b8fdd8ec349aa5f753ec50c466dab8e3eaee0b207d5c0905086d1f \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-42751a5803ad
+  --label io.weighbridge.spec=7c23e2b60ebbd0a553a67815695c74fe8aa1c629fb49efcb93dc0f53a249d048 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba9a12ee3cf5

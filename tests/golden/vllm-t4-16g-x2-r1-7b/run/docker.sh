@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=0cfa773b9cd5b2f901d3522d30150984a08651ee820326cb4751cacd89442557 \
+  --label io.weighbridge.plan=6642fd82b0af9e198ce7736cf0183cf68f20b513093f1b129fcbe88480f37373 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=ba2e067775b542f96484e7b122fc85e7503a42348ca2ec5485263880b64c7c46 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-0cfa773b9cd5
+  --label io.weighbridge.spec=86dd3b609339a3a91b5e8fd85d8ce6a4f2bfefc362b908fc905e2b2fe4149360 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6642fd82b0af
