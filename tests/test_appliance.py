@@ -22,9 +22,9 @@ from support import plan_for, spec_of
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects import appliance, docker, figures, probe
-from weighbridge.effects.appliance import Folders
+from weighbridge.effects.appliance import Folders, must_live
 from weighbridge.effects.chat import wait_ready
-from weighbridge.effects.docker import Host, must_live
+from weighbridge.effects.docker import Host
 from weighbridge.errors import Ended, HostError, NotReady, UnknownName
 from weighbridge.types import Plan, RunSpec
 
@@ -40,6 +40,7 @@ class Daemon:
         self.dies = False
         self.health = 503
         self.broken = False
+        self.hidden: dict[str, dict[str, Any]] = {}  # names that are taken, of containers that are not shown yet
         self.answers = threading.Event()  # until it is set, the engine hangs
         self.answers.set()
         self.asked: list[tuple[str, str, Any]] = []
@@ -66,11 +67,15 @@ class Daemon:
     def container(self, method: str, path: list[str], query: str, body: Any) -> tuple[int, Any]:
         if path == ["create"]:
             name = query.removeprefix("name=")
+            if name in self.hidden:
+                return 409, {"message": f"Conflict. The container name {name} is already in use"}
             self.containers[name] = self.made(name, body["Labels"], running=not self.dies)
             return 201, {"Id": name}
         if path == ["json"]:
             return 200, [{"Id": name} for name in self.containers]
         if path[0] not in self.containers:
+            if any(asked[1] == "/containers/create" for asked in self.asked) and path[0] in self.hidden:
+                self.containers[path[0]] = self.hidden.pop(path[0])  # the next look finds it
             return 404, {"message": f"No such container: {path[0]}"}
         if method == "DELETE":
             del self.containers[path[0]]
@@ -178,6 +183,17 @@ def test_what_was_started_just_so_is_asked_and_left_alone(
     assert (found.url, found.ready_seconds) == (f"http://127.0.0.1:{port}/v1", None)
     assert ("GET", "/health", None) in daemon.asked
     assert "/containers/create" not in [path for _, path, _ in daemon.asked]
+
+
+def test_what_another_command_makes_at_this_moment_is_waited_for(
+    daemon: Daemon, host: Host, start: Start, catalog: Catalog, server: ThreadingHTTPServer
+) -> None:
+    labels = {**start.spec.labels, "io.weighbridge.port": str(server.server_address[1])}
+    daemon.hidden["mine"] = daemon.made("mine", labels)
+    daemon.health = 200
+    assert run(start, host, catalog).ready_seconds is None
+    assert start.said[-1] == "mine was started by another command at the same time"
+    assert "mine" in daemon.containers
 
 
 def test_what_runs_and_does_not_answer_is_no_success(

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
 from weighbridge.effects.base import ensure_base
 from weighbridge.effects.chat import HEALTH, wait_ready
-from weighbridge.effects.docker import Host, must_live, url_of
+from weighbridge.effects.docker import Host, NameReserved, engine_trouble, url_of
 from weighbridge.effects.figures import reconciled
 from weighbridge.effects.wheels import fetch_wheels
 from weighbridge.engines import Engine
@@ -132,8 +133,8 @@ def run(
         if not baked:
             build(plan, catalog, host, folders, say)
         seconds = _start(spec, engine, host, folders, say)
-    except HostError:
-        running = _begun_elsewhere(spec, host)
+    except HostError as e:
+        running = _begun_elsewhere(spec, host, isinstance(e, NameReserved))
         if running is None:
             raise
         say(f"{spec.name} was started by another command at the same time")
@@ -149,14 +150,17 @@ def _join(running: Container, spec: RunSpec, engine: Engine, host: Host, folders
     return Started(name=spec.name, url=f"{url_of(running)}/v1", image=spec.image, ready_seconds=None)
 
 
-def _begun_elsewhere(spec: RunSpec, host: Host) -> Container | None:
-    """The same container, made by another command a moment ago: running now or within seconds."""
+def _begun_elsewhere(spec: RunSpec, host: Host, reserved: bool) -> Container | None:
+    """The same container, made by another command a moment ago: running now or within seconds.
+
+    `reserved`: its name is known to be taken, so that it may be there before the engine shows it.
+    """
     for _ in range(_STARTING_SECONDS * 5):
         found = host.made_from(spec)
-        if found is None or found.status not in ("created", "running"):
-            return None
-        if found.status == "running":
+        if found is not None and found.status == "running":
             return found
+        if not reserved and (found is None or found.status != "created"):
+            return None
         time.sleep(0.2)
     return None
 
@@ -208,6 +212,23 @@ def _wait(container: Container, engine: Engine, host: Host, folders: Folders, sa
         return wait_ready(url, HEALTH, seconds=seconds, alive=alive, progress=progress, cert=cert)
     except NotReady as e:
         raise _with_log(e, container, host, folders) from None
+
+
+def must_live(container: Container) -> None:
+    """Raises NotReady when the container died, is being restarted or was removed."""
+    with engine_trouble(f"the Docker engine does not say how {container.name} is"):
+        try:
+            container.reload()
+        except NotFound:
+            raise NotReady(f"{container.name} was removed before it was ready", "start it again: invoke run") from None
+    state = container.attrs["State"]
+    if state["Running"]:
+        return
+    oom = " (out of memory)" if state.get("OOMKilled") else ""
+    code = state.get("ExitCode")
+    raise NotReady(
+        f"{container.name} died with exit code {code}{oom} before it was ready", "start it again: invoke run"
+    )
 
 
 def _with_log(error: NotReady, container: Container, host: Host, folders: Folders) -> NotReady:

@@ -9,6 +9,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -16,12 +17,12 @@ import docker
 import msgspec
 import requests
 import urllib3
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
 
-from weighbridge.errors import HostError, NotReady, UnknownName, nearest
+from weighbridge.errors import HostError, UnknownName, nearest
 from weighbridge.reach import asked_at
 from weighbridge.runspec import CACHE_VOLUME, KEYS, LABEL, TLS, api_body, restart_policy
 from weighbridge.types import Plan, RunSpec
@@ -33,6 +34,10 @@ PLAN_FILE = "/opt/weighbridge/plan.json"
 _HELLO_SECONDS = 20
 _PATIENCE_SECONDS = 600
 _TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+class NameReserved(HostError):
+    """Another command makes a container of this name at this moment; the engine does not show it yet."""
 
 
 class Running(NamedTuple):
@@ -155,6 +160,10 @@ class Host:
                 made = api.create_container_from_config(body, spec.name)
             except ImageNotFound:
                 raise HostError(f"no image {spec.image}", "build it: invoke build") from None
+            except APIError as e:
+                if e.status_code != HTTPStatus.CONFLICT:
+                    raise
+                raise NameReserved(f"a container called {spec.name} is being made", "invoke status") from None
             try:
                 container = self.client.containers.get(made["Id"])
                 container.start()
@@ -291,23 +300,6 @@ def engine_trouble(subject: str, hint: str = "docker info") -> Iterator[None]:
         yield
     except _TROUBLE as e:
         raise HostError(f"{subject}: {_short(e)}", hint) from None
-
-
-def must_live(container: Container) -> None:
-    """Raises NotReady when the container died, is being restarted or was removed."""
-    with engine_trouble(f"the Docker engine does not say how {container.name} is"):
-        try:
-            container.reload()
-        except NotFound:
-            raise NotReady(f"{container.name} was removed before it was ready", "start it again: invoke run") from None
-    state = container.attrs["State"]
-    if state["Running"]:
-        return
-    oom = " (out of memory)" if state.get("OOMKilled") else ""
-    code = state.get("ExitCode")
-    raise NotReady(
-        f"{container.name} died with exit code {code}{oom} before it was ready", "start it again: invoke run"
-    )
 
 
 def describe(container: Container) -> Running:
