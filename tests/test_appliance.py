@@ -74,7 +74,9 @@ class Daemon:
         if path == ["json"]:
             return 200, [{"Id": name} for name in self.containers]
         if path[0] not in self.containers:
-            if any(asked[1] == "/containers/create" for asked in self.asked) and path[0] in self.hidden:
+            paths = [asked[1] for asked in self.asked]
+            looks = paths[paths.index("/containers/create") :] if "/containers/create" in paths else []
+            if path[0] in self.hidden and len(looks) > 4:
                 self.containers[path[0]] = self.hidden.pop(path[0])  # the next look finds it
             return 404, {"message": f"No such container: {path[0]}"}
         if method == "DELETE":
