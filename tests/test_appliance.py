@@ -198,6 +198,16 @@ def test_what_another_command_makes_at_this_moment_is_waited_for(
     assert "mine" in daemon.containers
 
 
+def test_what_another_command_makes_otherwise_is_named(
+    daemon: Daemon, host: Host, start: Start, catalog: Catalog
+) -> None:
+    daemon.hidden["mine"] = daemon.made("mine", {"io.weighbridge.spec": "another"})
+    began = time.monotonic()
+    with pytest.raises(HostError, match="a container called mine is there already"):
+        run(start, host, catalog)
+    assert time.monotonic() - began < 5
+
+
 def test_what_runs_and_does_not_answer_is_no_success(
     daemon: Daemon, host: Host, start: Start, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

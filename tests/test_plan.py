@@ -31,8 +31,9 @@ def value_of(found: Plan, flag: str) -> str:
 
 
 def test_what_has_no_compiler_is_not_planned_compiled(catalog: Catalog) -> None:
-    with pytest.raises(Unsupported, match="compiles nothing"):
+    with pytest.raises(Unsupported, match="compiles nothing") as caught:
         make_plan(Order(profile="cpu", model="weighbridge-demo", eager=False), catalog)
+    assert caught.value.hint == "try invoke plan --profile cpu --model weighbridge-demo"
     assert make_plan(Order(profile="cpu", model="weighbridge-demo", eager=True), catalog).eager
 
 

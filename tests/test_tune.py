@@ -518,6 +518,19 @@ def test_a_gain_that_is_not_seen_again_is_none(attempt: Any, catalog: Catalog, t
     assert (found.order, found.evidence.confirmed) == (Order(sequences=8), True)
     assert yaml.safe_load((tmp_path / "found.yaml").read_text())["order"]["sequences"] == 8
     assert "confirmed at a second start" in tuning_text(found)
+    assert found.evidence.gain is not None
+    assert found.evidence.gain.count("2.00 times as good") == 2, "said start by start, not as though all were one"
+
+
+def test_starts_that_differ_as_much_as_the_gain_confirm_nothing(attempt: Any, catalog: Catalog, tmp_path: Path) -> None:
+    """Each pair shows a gain of its own; the order as asked once was as fast as the best once."""
+    slow, fast, faster = (100.0, 101.0, 99.0), (150.0, 151.0, 149.0), (220.0, 221.0, 219.0)
+    drive = driven(Given(base=[slow, fast], best=[fast, faster]), attempt, catalog, tmp_path)
+    drive.all()
+    assert drive.confirmed is False
+    found = drive.written()
+    assert found is not None
+    assert found.order == Order()
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), HostError("the engine is gone", "docker info")])
@@ -545,7 +558,7 @@ def test_what_ends_the_confirming_leaves_the_search_open(
 
 def test_a_search_gone_on_with_says_the_same(attempt: Any, catalog: Catalog, tmp_path: Path) -> None:
     """A second start that differs widens the interval of both: it may not decide what is judged again later."""
-    lab = Given(base=[RATES, (196.0, 197.0, 198.0)], best=[FASTER, (398.0, 400.0, 402.0)])
+    lab = Given(base=[RATES, (146.0, 147.0, 148.0)], best=[FASTER, (398.0, 400.0, 402.0)])
     before = driven(lab, attempt, catalog, tmp_path)
     before.all()
     again = driven(lab, attempt, catalog, tmp_path)

@@ -136,6 +136,8 @@ def _variants(order: Order, error: Refused, catalog: Catalog, framed: bool) -> I
 def _without(order: Order) -> Iterator[tuple[Order, str]]:
     """What was asked and cannot be, left out; and a context for a model that is promised none."""
     change = msgspec.structs.replace
+    if order.eager is False:
+        yield change(order, eager=None), "without --compiled"
     for name in ("kv_dtype", "quantization", "dtype", "batching", "engine"):
         if getattr(order, name) is not None:
             yield change(order, **{name: None}), f"without --{name.replace('_', '-')}"

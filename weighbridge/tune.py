@@ -237,6 +237,32 @@ def judge(aim: Aim, before: Sequence[BenchReport], trial: Trial) -> Verdict:
     return Verdict("too small" if told else "not told apart", words)
 
 
+_FROM_GOOD_TO_BAD = ("better", "too small", "not told apart", "worse", "breaks more limits", "failed")
+
+
+def confirmed(aim: Aim, before: Trial, after: Trial) -> Verdict:
+    """Each start of the one against each start of the other: the worst of those verdicts.
+
+    Two starts of one plan differ by more than the runs within each of them say, so that one pair alone proves little.
+    """
+    if before.error:
+        return Verdict("failed", before.error)
+    pairs = [
+        judge(aim, [old], msgspec.structs.replace(after, reports=(new,)))
+        for old in before.reports for new in after.reports
+    ]  # fmt: skip
+    return max(pairs, key=lambda said: _FROM_GOOD_TO_BAD.index(said.kind))
+
+
+def gains(aim: Aim, before: Trial, after: Trial) -> str:
+    """How many times as good, start by start."""
+    said = [
+        judge(aim, [old], msgspec.structs.replace(after, reports=(new,), error=None)).words
+        for old, new in zip(before.reports, after.reports, strict=False)
+    ]
+    return "; started again: ".join(said)
+
+
 def _lost(measured: Sequence[Measured]) -> int:
     return sum(f.failed for m in measured for f in m.repeats) + sum(len(m.errors) for m in measured)
 

@@ -65,7 +65,7 @@ def prepare(row: dict[str, Any], catalog: Catalog, out: Path, planned: Plan | No
         path.write_text(file.text, encoding="utf-8")
     shape = read_yaml(DATA / "models" / f"{plan.model}.yaml")["config"]
     (folder / "shape.json").write_text(json.dumps({**TYPES[shape["architectures"][0]], **shape}), encoding="utf-8")
-    run = {"cache": row["id"], "forget": False, "level": "full", "extra": [], **row}
+    run = {"cache": row["id"], "forget": False, "level": "full", "extra": [], "recipe": recipe.digest, **row}
     del run["order"]
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return recipe

@@ -25,12 +25,13 @@ import yaml
 from bare.prepare import prepare
 from bare.prove import ROOT, as_user, ready, started
 from weighbridge.bench import BenchReport
+from weighbridge.catalog import Catalog
 from weighbridge.cli import ORDER
 from weighbridge.effects import bench
 from weighbridge.effects.asked import Asked
 from weighbridge.effects.keyring import read_secret
 from weighbridge.effects.tune import Lab, Place
-from weighbridge.errors import NotReady
+from weighbridge.errors import HostError, NotReady
 from weighbridge.order import read_order
 from weighbridge.road import make_plan
 from weighbridge.tune import Candidate, judge, tried_of
@@ -39,6 +40,7 @@ from weighbridge.verbs.tune import TUNE
 from weighbridge.verbs.tuning import _Drive, prepared
 
 READY_SECONDS = 240
+DUMMY = ["--load-format", "dummy"]
 
 
 class Bare(Lab):
@@ -48,10 +50,10 @@ class Bare(Lab):
         super().__init__(*lab)
         self.folder, self.results, self.user, self.count = folder, results, as_user(), 0
 
-    def _measured(self, plan: Plan) -> tuple[float | None, BenchReport]:
+    def measured(self, plan: Plan) -> tuple[float | None, BenchReport]:
         self.count += 1
         here = self.results / "runs" / f"t{self.count}"
-        row = {"id": here.name, "order": {}, "cache": "tune", "extra": ["--load-format", "dummy"]}
+        row = {"id": here.name, "order": {}, "cache": "tune", "extra": DUMMY}
         prepare(row, self.catalog, self.results, plan)
         run = json.loads((here / "run.json").read_text())
         with started(self.folder, here, run, plan, self.user, self.results / f"{here.name}.log") as it:
@@ -59,24 +61,18 @@ class Bare(Lab):
                 raise NotReady("it was not ready", f"less {self.results / here.name}.log")
             took = round(time.monotonic() - it.log.began, 1)
             assert it.ring.own is not None
-            report = self._questions(plan, read_secret(it.ring.own))
+            here_is: Any = SimpleNamespace(name="bare", labels={}, attrs={"Config": {"Env": []}})
+            report = self.asked(plan, here_is, read_secret(it.ring.own), beside)
             it.stop()
             return took, report
 
-    def _questions(self, plan: Plan, key: str) -> BenchReport:
-        asked = self.records.questions
-        here: Any = SimpleNamespace(name="bare", labels={}, attrs={"Config": {"Env": []}})
-        words = bench.Bench(here, plan, asked.points, asked.goodput, key, asked.seed, asked.command, ())
-        return bench.measure(words, self.host, self.catalog, self.results / "bench.log", self.say)
 
-
-def events(words: bench.Bench, _: Any, catalog: Any, order: dict[str, Any], log: Path) -> Iterator[dict[str, Any]]:
-    """The benchmark's own script, as a process of this machine."""
-    script = catalog.engine(words.plan.engine).bench
-    text = catalog.engine_file(words.plan.engine, script.script).read_text(encoding="utf-8")
+def beside(words: bench.Bench, catalog: Catalog, order: dict[str, Any], log: Path) -> Iterator[dict[str, Any]]:
+    """The benchmark's own script, as a process of this machine. Raises HostError where it fails."""
     order["path"] = str(ROOT / "models" / words.plan.model)
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
-        command = [*script.command, text]
+        command = bench.script_of(words.plan, catalog)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -84,7 +80,8 @@ def events(words: bench.Bench, _: Any, catalog: Any, order: dict[str, Any], log:
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         yield from map(json.loads, process.stdout)
-    assert process.wait() == 0, f"less {log}"
+    if process.wait():
+        raise HostError(f"the benchmark ended with exit code {process.returncode}", f"less {log}")
 
 
 def say(text: str) -> None:
@@ -99,9 +96,10 @@ def main() -> None:
     found = prepared(it, f"tests/bare/tune.py {sys.argv[3]}")
     place = Place("bare", results, results, it.folders, it.model, ())
     lab = Bare(folder, results, place, it.catalog, None, found.records, say)
-    bench._events = events  # type: ignore[assignment]
     drive = _Drive(found, lab, say)
     drive.ended()
+    told = results / "tune.yaml"
+    told.write_text(f"# By tests/bare/tune.py: random weights ({' '.join(DUMMY)}), no container.\n{told.read_text()}")
     base = drive.search.trials[drive.search.base.label]
     for word in sys.argv[4:]:
         name, _, text = word.partition("=")

@@ -153,7 +153,8 @@ def _join(running: Container, spec: RunSpec, engine: Engine, host: Host, folders
 def _begun_elsewhere(spec: RunSpec, host: Host, reserved: bool) -> Container | None:
     """The same container, made by another command a moment ago: running now or within seconds.
 
-    `reserved`: its name is known to be taken, so that it may be there before the engine shows it.
+    `reserved`: its name is known to be taken, so that it may be there before the engine shows it. Raises HostError when
+    it turns out to be another one's.
     """
     for _ in range(_STARTING_SECONDS * 5):
         found = host.made_from(spec)
@@ -161,6 +162,8 @@ def _begun_elsewhere(spec: RunSpec, host: Host, reserved: bool) -> Container | N
             return found
         if not reserved and (found is None or found.status != "created"):
             return None
+        if reserved and host.made_as_another(spec):
+            host.check_free(spec.name)
         time.sleep(0.2)
     return None
 

@@ -46,6 +46,9 @@ class Bench(NamedTuple):
     words: Sequence[str]
 
 
+Events = Callable[[Bench, Catalog, dict[str, Any], Path], Iterator[dict[str, Any]]]
+
+
 def must_run(container: Container) -> None:
     """Raises HostError for an appliance that does not run."""
     if container.status != "running":
@@ -67,8 +70,11 @@ def _environment(container: Container) -> dict[str, str]:
     return dict(e.split("=", 1) for e in container.attrs["Config"]["Env"] or [])
 
 
-def measure(bench: Bench, host: Host, catalog: Catalog, log: Path, say: Say) -> BenchReport:
-    """Every point with its repeats, in one process of the container. Raises HostError when that process fails."""
+def measure(bench: Bench, catalog: Catalog, log: Path, say: Say, events: Events | None = None) -> BenchReport:
+    """Every point with its repeats, in one process that `events` drives, in_container() by default.
+
+    Raises HostError when that process fails.
+    """
     jobs = [(point, n) for point in bench.points for n in range(point.repeats)]
     order = {
         "url": _url(bench.container, bench.plan),
@@ -82,7 +88,7 @@ def measure(bench: Bench, host: Host, catalog: Catalog, log: Path, say: Say) -> 
     done: dict[int, Figures] = {}
     broken: dict[int, str] = {}
     say(f"the engine's own benchmark starts in {bench.container.name}: {many(len(jobs), 'run')}")
-    for event in _events(bench, host, catalog, order, log):
+    for event in (events or in_container)(bench, catalog, order, log):
         _take(event, jobs, done, broken, say)
     lost = [jobs[i][0].label for i in range(len(jobs)) if i not in done and i not in broken]
     if lost:
@@ -122,17 +128,21 @@ def _take(
         say(f"{label}: broken: {event['error']}")
 
 
-def _events(bench: Bench, host: Host, catalog: Catalog, order: dict[str, Any], log: Path) -> Iterator[dict[str, Any]]:
-    """What the script says, line by line. Whatever ends this generator ends the script too: its input closes."""
-    script = catalog.engine(bench.plan.engine).bench
+def script_of(plan: Plan, catalog: Catalog) -> list[str]:
+    """The command of the engine's own benchmark. Raises Unsupported where there is none."""
+    script = catalog.engine(plan.engine).bench
     if script is None:
-        raise Unsupported(f"{bench.plan.engine} has no benchmark of its own here", "see the engines: invoke engines")
-    text = catalog.engine_file(bench.plan.engine, script.script).read_text(encoding="utf-8")
-    api: Any = host.client.api
+        raise Unsupported(f"{plan.engine} has no benchmark of its own here", "see the engines: invoke engines")
+    return [*script.command, catalog.engine_file(plan.engine, script.script).read_text(encoding="utf-8")]
+
+
+def in_container(bench: Bench, catalog: Catalog, order: dict[str, Any], log: Path) -> Iterator[dict[str, Any]]:
+    """What the script says, line by line. Whatever ends this generator ends the script too: its input closes."""
+    command = script_of(bench.plan, catalog)
+    client: Any = bench.container.client
+    api = client.api
     with engine_trouble(f"no benchmark in {bench.container.name}", f"invoke status --name {bench.container.name}"):
-        run = api.exec_create(
-            bench.container.id, [*script.command, text], stdin=True, environment=bench.plan.environment
-        )["Id"]
+        run = api.exec_create(bench.container.id, command, stdin=True, environment=bench.plan.environment)["Id"]
         stream = api.exec_start(run, socket=True)
     said: list[str] = []
     try:

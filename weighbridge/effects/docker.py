@@ -163,7 +163,9 @@ class Host:
             except APIError as e:
                 if e.status_code != HTTPStatus.CONFLICT:
                     raise
-                raise NameReserved(f"a container called {spec.name} is being made", "invoke status") from None
+                raise NameReserved(
+                    f"the name {spec.name} is taken, and nothing of it is shown", "docker ps -a"
+                ) from None
             try:
                 container = self.client.containers.get(made["Id"])
                 container.start()
@@ -184,6 +186,11 @@ class Host:
         found = self._get(spec.name)
         label = f"{LABEL}.spec"
         return found if found is not None and found.labels.get(label) == spec.labels[label] else None
+
+    def made_as_another(self, spec: RunSpec) -> bool:
+        """Whether a container has this name that was not made as this one would be."""
+        found = self._get(spec.name)
+        return found is not None and found.labels.get(f"{LABEL}.spec") != spec.labels[f"{LABEL}.spec"]
 
     def made_by(self, spec: RunSpec, token: str) -> Container | None:
         """The container under this name, when this very start made it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -96,19 +96,19 @@ class Lab:
             reports=before.reports if before else (), date=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
         try:
-            ready, report = self._measured(plan)
+            ready, report = self.measured(plan)
             done = msgspec.structs.replace(done, ready_seconds=ready, reports=(*done.reports, report))
         except NotReady as e:
             told = explained(e, candidate.order, self.catalog, self.place.model, ())
             lines = [line.strip() for line in told.message.splitlines() if not line.startswith("  |")]
             done = msgspec.structs.replace(done, error="; ".join(lines)[:400])
-        except _Broken as e:
+        except Broken as e:
             done = msgspec.structs.replace(done, error=e.message.partition("\n")[0])
         done = msgspec.structs.replace(done, wall_seconds=round(time.monotonic() - began, 1))
         self.records.keep(plan, done)
         return done
 
-    def _measured(self, plan: Plan) -> tuple[float | None, BenchReport]:
+    def measured(self, plan: Plan) -> tuple[float | None, BenchReport]:
         digest = render_image(plan, self.catalog).digest
         if self.host.find(digest) is None:
             self._built.add(digest)
@@ -116,7 +116,8 @@ class Lab:
         self.clear()
         try:
             started = appliance.run(plan, spec, self.catalog, self.host, self.place.folders, self.say)
-            return started.ready_seconds, self._asked(plan)
+            container, key = self.host.container(self.place.name), read_secret(self.place.home / "key")
+            return started.ready_seconds, self.asked(plan, container, key)
         finally:
             with appliance.undisturbed():
                 self._sweep()
@@ -131,15 +132,15 @@ class Lab:
         labels = {**spec.labels, _FOR: "tune", how: f"{spec.labels[how]}-tune"}
         return msgspec.structs.replace(spec, labels=labels)
 
-    def _asked(self, plan: Plan) -> BenchReport:
-        container, asked = self.host.container(self.place.name), self.records.questions
-        key = read_secret(self.place.home / "key")
+    def asked(self, plan: Plan, container: Any, key: str, events: bench.Events | None = None) -> BenchReport:
+        """The questions put to one that runs. Raises Broken where the benchmark does not come to its end."""
+        asked = self.records.questions
         words = bench.Bench(container, plan, asked.points, asked.goodput, key, asked.seed, asked.command, ())
         log = self.records.folder / f"{self.place.name}-bench.log"
         try:
-            return bench.measure(words, self.host, self.catalog, log, self.say)
+            return bench.measure(words, self.catalog, log, self.say, events)
         except HostError as e:
-            raise _Broken(e.message, e.hint) from None
+            raise Broken(e.message, e.hint) from None
 
     def clear(self) -> None:
         """The name made free of what a killed search left. Raises HostError when a container of another kind has it."""
@@ -164,7 +165,7 @@ class Lab:
                     self.host.remove_image(image)
 
 
-class _Broken(HostError):
+class Broken(HostError):
     """The benchmark ended before its last run: this candidate's fault, not the machine's."""
 
 

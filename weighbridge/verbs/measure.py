@@ -73,7 +73,7 @@ def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport |
         container, plan, found, slo.goodput if slo else {}, key, 1 + secrets.randbelow(2**30),
         shlex.join(["invoke", "bench", *given]), words,
     )  # fmt: skip
-    report = effects.measure(bench, host, it.catalog, it.folders.build / "bench" / f"{container.name}.log", say)
+    report = effects.measure(bench, it.catalog, it.folders.build / "bench" / f"{container.name}.log", say)
     say(f"recorded in {effects.record(report, it.folders.build)}")
     effects.put_in_console(container, report)
     return report

@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from weighbridge.errors import BadValue, NotReady
 from weighbridge.knobs import Turned, chosen, read_knobs
 from weighbridge.order import read_name, read_positive
@@ -17,7 +15,7 @@ from weighbridge.orderfile import OrderFile, TuneEvidence, order_yaml
 from weighbridge.plan import slug
 from weighbridge.road import make_plan
 from weighbridge.runspec import container_name
-from weighbridge.tune import Candidate, Goal, Search, aim_of, judge, read_goals
+from weighbridge.tune import Candidate, Goal, Search, aim_of, confirmed, gains, read_goals
 from weighbridge.tuneready import Ready
 from weighbridge.tunetext import Tuning, minutes
 from weighbridge.types import Order, Plan, Reach
@@ -172,10 +170,10 @@ class _Drive:
                 self.say(f"{candidate.label}: starts again, to confirm")
                 first = self.lab.trial(candidate, first)
                 self.search.trials[candidate.label] = first
-            pair.append(msgspec.structs.replace(first, reports=first.reports[1:]))
-        said = judge(self.search.aim, pair[0].reports, pair[1])
+            pair.append(first)
+        said = confirmed(self.search.aim, *pair)
         self.confirmed = said.kind == "better"
-        self.say(f"second start: {said.kind}: {said.words}")
+        self.say(f"each start against each: {said.kind}: {said.words}")
         return True
 
     def written(self) -> Tuning | None:
@@ -193,7 +191,7 @@ class _Drive:
             engine=f"{best.plan.engine} {best.plan.engine_version}",
             scenarios=tuple(p.label for p in ready.records.questions.points), complete=self.complete,
             confirmed=self.confirmed, tuned=search.base.order, tried=tuple(search.tried),
-            gain=None if best is search.base else judge(search.aim, first.reports, trial).words,
+            gain=None if best is search.base else gains(search.aim, first, trial),
         )  # fmt: skip
         file = OrderFile(order=best.order, model_config=ready.model_config, evidence=evidence)
         write_file(ready.file, order_yaml(file))
