@@ -736,7 +736,7 @@ def test_a_full_disk_of_its_own_ends_no_supervision(tmp_path: Path) -> None:
         assert whole == [True]
 
 
-@pytest.mark.parametrize(("started", "told", "tokens", "whole"), [("8", "60", 500, True), ("30", "6", 1500, False)])
+@pytest.mark.parametrize(("started", "told", "tokens", "whole"), [("6", "60", 900, True), ("30", "6", 1500, False)])
 def test_a_stop_takes_the_time_it_is_told(started: str, told: str, tokens: int, whole: bool, tmp_path: Path) -> None:
     """Longer or shorter than it was started with: for its own drain as for Docker."""
     name = f"{NAME}-told"
