@@ -18,7 +18,6 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects.tune import Questions, Records, alone
 from weighbridge.errors import BadFile, HostError, NotReady, Refused
 from weighbridge.knobs import Knob, read_knobs
-from weighbridge.order import read_order
 from weighbridge.orderfile import OrderFile, Tried, TuneEvidence, order_yaml, strayed
 from weighbridge.plan import plan as _plan
 from weighbridge.road import make_plan
@@ -458,14 +457,14 @@ def test_scheduling_and_graphs_reach_the_engine_only_when_asked(catalog: Catalog
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"graph_size": "64"}, "takes no --graph-size on CPU"),
-        ({"graph_size": "0", "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
-        ({"graph_size": "8", "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
+        ({"graph_size": 64}, "takes no --graph-size on CPU"),
+        ({"graph_size": 0, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
+        ({"graph_size": 8, "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
         ({"scheduling": "sync", "profile": "t4-16g-x1", "engine": "sglang"}, "takes no --scheduling"),
     ],
 )
 def test_what_an_engine_cannot_be_told_is_refused(flags: dict[str, Any], said: str, catalog: Catalog) -> None:
-    order = read_order({"model": "weighbridge-demo", **flags})
+    order = Order(**{"model": "weighbridge-demo", **flags})
     profile = catalog.profile(order.profile)
     engine = catalog.engine(order.engine or profile.family.default_engine)
     with pytest.raises(Refused) as caught:
