@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -21,7 +22,7 @@ import pytest
 from support import plan_for, spec_of
 
 from weighbridge.catalog import Catalog
-from weighbridge.effects import appliance, docker, figures, probe
+from weighbridge.effects import appliance, docker, doctor_host, figures, probe
 from weighbridge.effects.appliance import Folders, must_live
 from weighbridge.effects.chat import wait_ready
 from weighbridge.effects.docker import Host
@@ -43,6 +44,8 @@ class Daemon:
         self.hidden: dict[str, dict[str, Any]] = {}  # names that are taken, of containers that are not shown yet
         self.answers = threading.Event()  # until it is set, the engine hangs
         self.answers.set()
+        self.lists = threading.Event()  # until it is set, it answers all but which containers there are
+        self.lists.set()
         self.asked: list[tuple[str, str, Any]] = []
         self.queries: list[str] = []
 
@@ -72,7 +75,9 @@ class Daemon:
             self.containers[name] = self.made(name, body["Labels"], running=not self.dies)
             return 201, {"Id": name}
         if path == ["json"]:
-            return 200, [{"Id": name} for name in self.containers]
+            self.lists.wait()
+            running = "running" in query
+            return 200, [self.row(n, found) for n, found in self.containers.items() if up(found) or not running]
         if path[0] not in self.containers:
             paths = [asked[1] for asked in self.asked]
             looks = paths[paths.index("/containers/create") :] if "/containers/create" in paths else []
@@ -85,10 +90,18 @@ class Daemon:
             return 200, b"".join(b"\1\0\0\0" + len(t).to_bytes(4, "big") + t for t in (f"{x}\n".encode() for x in LOG))
         return (200, self.containers.get(path[0], {})) if path[1:] in (["json"], ["update"]) else (204, {})
 
+    def row(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        """A container in the list of containers."""
+        return {"Id": name, "Names": [f"/{name}"], "Labels": found["Config"]["Labels"]}
+
     def made(self, name: str, labels: dict[str, str], *, running: bool = True) -> dict[str, Any]:
         state = {"Running": running, "Status": "running" if running else "exited", "ExitCode": 1}
         config = {"Labels": labels, "Tty": False}
         return {"Id": name, "Name": f"/{name}", "State": state, "Config": config, "NetworkSettings": {"Ports": {}}}
+
+
+def up(container: dict[str, Any]) -> bool:
+    return bool(container["State"]["Running"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -438,6 +451,15 @@ def test_a_key_for_an_appliance_that_is_not_here_is_made_and_said(
     assert (failed.code, "warning" in failed.err) == (2, False)
 
 
+@pytest.fixture
+def asking() -> None:
+    """The doctor asks Docker's own tool."""
+    if not shutil.which("docker"):
+        assert os.environ.get("CI") != "true", "docker is missing, and CI must have it"
+        pytest.skip("docker is missing")
+
+
+@pytest.mark.usefixtures("asking")
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 def test_a_port_of_an_appliance_is_no_strangers(address: str, daemon: Daemon, inv: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -446,16 +468,31 @@ def test_a_port_of_an_appliance_is_no_strangers(address: str, daemon: Daemon, in
         words = ("doctor", "--only", "port-taken,port-own", "--port", str(port))
         for running, found in ((True, "port-own"), (False, "port-taken")):
             daemon.containers["mine"] = daemon.made("mine", labels, running=running)
-            daemon.containers["mine"]["Config"]["Env"] = []
             said = inv(*words, "--json")
             assert [f["id"] for f in said.data["found"]] == [found]
-        daemon.containers["mine"] = {**daemon.made("mine", labels), "Config": {"Labels": labels, "Env": []}}
+        daemon.containers["mine"] = daemon.made("mine", labels)
         text = inv(*words).out
         assert "the appliance mine" in text
         assert "invoke stop --name mine" in text
         assert "invoke run --port 0" in text
         daemon.broken = True
         assert [f["id"] for f in inv(*words, "--json").data["found"]] == ["port-taken"]
+
+
+@pytest.mark.usefixtures("asking")
+def test_whose_port_it_is_is_one_question_and_bounded(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks into no appliance, and does not wait for an engine that says who it is and then no more."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name, where in (("a", port + 1), ("b", port), ("c", port + 2)):
+            labels = {"io.weighbridge.name": name, "io.weighbridge.port": str(where)}
+            daemon.containers[name] = daemon.made(name, labels)
+        assert doctor_host.look_at_port(port) == {"number": port, "taken": True, "appliance": "b"}
+        assert [path for _, path, _ in daemon.asked if path.startswith("/containers")] == ["/containers/json"]
+        monkeypatch.setattr(doctor_host, "_ENGINE_SECONDS", 1.0)
+        daemon.lists.clear()
+        assert doctor_host.look_at_port(port) == {"number": port, "taken": True, "appliance": ""}
+        daemon.lists.set()
 
 
 def test_only_our_idle_volumes_are_found(daemon: Daemon, host: Host) -> None:

@@ -91,9 +91,10 @@ def test_a_sweep_asks_every_pair_within_what_a_key_may(catalog: Catalog) -> None
 
 
 @pytest.mark.parametrize("flag", ["repeats", "concurrency"])
-def test_none_of_something_is_refused(flag: str, catalog: Catalog) -> None:
-    with pytest.raises(BadValue, match=f"--{flag} 0"):
-        asked_points(catalog, {flag: "0"}, 2048, 256)
+@pytest.mark.parametrize("text", ["0", "-1"])
+def test_none_of_something_is_refused(flag: str, text: str, catalog: Catalog) -> None:
+    with pytest.raises(BadValue, match=f"--{flag} '{text}' is not a whole number from 1 to 1000000000"):
+        asked_points(catalog, {flag: text}, 2048, 256)
 
 
 # --- what may be said of it ----------------------------------------------------------------------------

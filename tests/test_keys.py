@@ -216,6 +216,12 @@ def test_what_cannot_be_an_answer_is_refused(flag: str, value: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "4097"])
+def test_a_limit_is_told_its_bounds(value: str) -> None:
+    with pytest.raises(Refused, match=f"--key-streams '{value}' is not a whole number from 1 to 4096"):
+        read_reach({"key_streams": value}, keys="/k", tls=None)
+
+
 @pytest.mark.parametrize(
     ("address", "url"),
     [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.0.0.7", "10.0.0.7"), ("::", "[::1]"), ("::1", "[::1]")],

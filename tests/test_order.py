@@ -28,6 +28,14 @@ def test_a_count_that_is_none_names_its_flag(text: str) -> None:
     assert caught.value.hint == "for example: --context 1024"
 
 
+def test_a_count_that_is_out_of_its_bounds_is_told_both() -> None:
+    assert (read_count("--x", "1", "2", least=1, most=3), read_count("--x", "3", "2", least=1, most=3)) == (1, 3)
+    for text in ("-1", "0", "4", "two"):
+        with pytest.raises(BadValue) as caught:
+            read_count("--x", text, "2", least=1, most=3)
+        assert caught.value.message == f"--x {text!r} is not a whole number from 1 to 3"
+
+
 COUNTS = [
     "tensor_parallel",
     "pipeline_parallel",
@@ -44,6 +52,9 @@ def test_every_count_flag_is_read_as_a_number(name: str) -> None:
     assert getattr(read_order({name: "2"}), name) == 2
     with pytest.raises(BadValue, match=f"--{name.replace('_', '-')} 'two' is not a whole number"):
         read_order({name: "two"})
+    for text in ("-1", "0"):  # the two are refused in the same words
+        with pytest.raises(BadValue, match=f"{text}' is not a whole number from 1 to 1000000000"):
+            read_order({name: text})
 
 
 @pytest.mark.parametrize("name", ["profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization"])

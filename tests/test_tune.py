@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects.tune import Questions, Records, alone
 from weighbridge.errors import BadFile, HostError, NotReady, Refused
 from weighbridge.knobs import Knob, read_knobs
-from weighbridge.order import read_order
 from weighbridge.orderfile import OrderFile, Tried, TuneEvidence, order_yaml, strayed
 from weighbridge.plan import plan as _plan
 from weighbridge.road import make_plan
@@ -372,7 +372,7 @@ def test_dry_run_lists_candidates_and_time_and_touches_nothing(inv: Any, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_says_how_long_it_takes_at_most_and_what_lossy_would_add(inv: Any) -> None:
+def test_dry_run_says_how_long_all_that_may_follow_takes_and_what_lossy_would_add(inv: Any) -> None:
     words = ("tune", "--goal", "throughput", "--profile", "h100-80g-x1", "--model", "qwen3-8b", "--dry-run")
     data = inv(*words, "--json").data
     one = data["candidates"][0]["seconds"]
@@ -382,12 +382,18 @@ def test_dry_run_says_how_long_it_takes_at_most_and_what_lossy_would_add(inv: An
     assert data["lossy"] == [["weights", "quantization fp8"], ["kv-cache", "kv-dtype fp8"]]
     text = inv(*words).out
     assert "--lossy would add: weights (quantization fp8); kv-cache (kv-dtype fp8)" in text
+    assert re.search(r"\nabout (\d+ min), about (?!\1)\d+ min if all that may follow is tried: what a better", text)
     assert "and two starts that confirm it (assumed" in text
     lossy = inv(*words, "--lossy", "--json").data
     assert (lossy["lossy"], len(lossy["candidates"])) == ([], len(data["candidates"]) + 2)
     assert "--lossy would add" not in inv(*words, "--lossy").out
     assert inv(*words, "--budget", "10", "--json").data["most_seconds"] == 600
-    assert "about 10 min, at most about 10 min, where --budget ends it" in inv(*words, "--budget", "10").out
+    short = inv(*words, "--budget", "10").out
+    assert "\nabout 10 min, where --budget ends it (assumed" in short
+    middle = str((data["seconds"] + one) / 60)
+    assert "if all that may follow is tried, where --budget ends it (assumed" in inv(*words, "--budget", middle).out
+    alone = inv(*words, "--knobs", "scheduling", "--concurrency", "4").out
+    assert "at most" not in text + short + alone, "it is reckoned from starts that may take longer"
 
 
 def test_a_hint_of_a_search_can_be_typed(inv: Any) -> None:
@@ -410,6 +416,18 @@ def test_a_hint_of_a_search_can_be_typed(inv: Any) -> None:
     assert (without.code, without.err.splitlines()[0]) == (2, "error: --goal is missing")
     line = without.err.partition("invoke ")[2].partition(";")[0]
     assert inv(*shlex.split(line)).code == 0
+
+
+@pytest.mark.parametrize("knobs", ["kv-cache", "weights,kv-cache", "kv-cache,cut"])
+def test_a_knob_that_waits_for_lossy_alone_is_answered_with_it(knobs: str, inv: Any) -> None:
+    words = ("tune", "--goal", "throughput", "--profile", "h100-80g-x1", "--model", "qwen3-8b", "--knobs", knobs)
+    said = inv(*words, "--dry-run")
+    assert said.code == 2
+    line = said.err.splitlines()[1].partition("if answers may change: invoke ")[2]
+    assert sorted(shlex.split(line)) == sorted([*words, "--lossy", "--dry-run"])
+    again = inv(*shlex.split(line), "--json")
+    assert again.code == 0
+    assert any(c["changes"].get("kv_dtype") == "fp8" for c in again.data["candidates"])
 
 
 @pytest.mark.parametrize(
@@ -458,14 +476,14 @@ def test_scheduling_and_graphs_reach_the_engine_only_when_asked(catalog: Catalog
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"graph_size": "64"}, "takes no --graph-size on CPU"),
-        ({"graph_size": "0", "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
-        ({"graph_size": "8", "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
+        ({"graph_size": 64}, "takes no --graph-size on CPU"),
+        ({"graph_size": 0, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
+        ({"graph_size": 8, "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
         ({"scheduling": "sync", "profile": "t4-16g-x1", "engine": "sglang"}, "takes no --scheduling"),
     ],
 )
 def test_what_an_engine_cannot_be_told_is_refused(flags: dict[str, Any], said: str, catalog: Catalog) -> None:
-    order = read_order({"model": "weighbridge-demo", **flags})
+    order = Order(**{"model": "weighbridge-demo", **flags})
     profile = catalog.profile(order.profile)
     engine = catalog.engine(order.engine or profile.family.default_engine)
     with pytest.raises(Refused) as caught:

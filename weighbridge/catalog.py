@@ -34,6 +34,7 @@ class _Unsaid(Value, frozen=True, kw_only=True):
 PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE / "_data" if (PACKAGE / "_data").is_dir() else PACKAGE.parent
 _PROFILE = re.compile(r"(?P<card>.*?)(?:-x(?P<count>\d{1,4}))?(?:-n(?P<nodes>\d{1,4}))?", re.DOTALL)
+MOST_NODES = 9999  # machines of a profile, by the digits above
 _ID = re.compile(r"[a-zA-Z0-9][\w.+-]{0,99}")  # what a file may be asked for by: no path, nothing hidden
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from weighbridge.catalog import Catalog
+from weighbridge.catalog import MOST_NODES, Catalog
 from weighbridge.errors import BadValue, Unsupported
 from weighbridge.facts import Profile, Value
 from weighbridge.order import read_count
@@ -72,12 +72,12 @@ def _refuse_network(profile: Profile, flags: Mapping[str, Any]) -> None:
 
 
 def _read_machine(text: str, profile: Profile) -> int:
-    machine = read_count("--machine", text, "1")
-    if machine < 1:
-        raise BadValue(f"--machine {machine}: machines are counted from 1", "for example: --machine 1")
+    machine = read_count("--machine", text, "1", least=1, most=MOST_NODES)
     if machine > profile.nodes:
-        more = f"{profile.id.split('-n')[0]}-n{machine}"
-        raise BadValue(f"--machine {machine}: {profile.id} is {profile.nodes}", f"name them all: --profile {more}")
+        more = f"{profile.id.removesuffix(f'-n{profile.nodes}')}-n{machine}"
+        alone = profile.card.interconnect.kind == "none"
+        hint = "leave --machine out" if alone else f"name them all: --profile {more}"
+        raise BadValue(f"--machine {machine}: {profile.id} is {profile.nodes}", hint)
     return machine
 
 

@@ -77,8 +77,8 @@ def changes_of(value: Order) -> dict[str, Any]:
     return {n: getattr(value, n) for n in names if getattr(value, n) != getattr(plain, n)}
 
 
-def chosen(file: KnobFile, given: str | None, here: Turned, line: Callable[[str], str]) -> dict[str, Knob]:
-    """The knobs of --knobs a,b; all without it. `line`: the command with other knobs, for the hint.
+def chosen(file: KnobFile, given: str | None, here: Turned, line: Callable[..., str]) -> dict[str, Knob]:
+    """The knobs of --knobs a,b; all without it. `line`: the command with other flags, for the hint.
 
     Raises UnknownName for one that the engine does not have, BadValue where nothing is left to turn.
     """
@@ -93,20 +93,22 @@ def chosen(file: KnobFile, given: str | None, here: Turned, line: Callable[[str]
     found = {n: k for n, k in file.knobs.items() if n in names}
     why = [f"{n}: {said}" for n, k in found.items() if (said := here.why_not(k))]
     if len(why) == len(found):
-        raise BadValue(f"--knobs {given}: nothing to turn: {'; '.join(why)}", _those_here(file, here, line))
+        lossy = any(here.only_lossy(k) for k in found.values())
+        hint = f"if answers may change: {line(lossy=True)}" if lossy else _those_here(file, here, line)
+        raise BadValue(f"--knobs {given}: nothing to turn: {'; '.join(why)}", hint)
     return found
 
 
-def _no_such(name: str, file: KnobFile, here: Turned, line: Callable[[str], str]) -> Refused:
+def _no_such(name: str, file: KnobFile, here: Turned, line: Callable[..., str]) -> Refused:
     near = nearest(name, [n for n, k in file.knobs.items() if here.why_not(k) is None])
     hint = _those_here(file, here, line)
     return UnknownName(f"no knob called {name!r}", f"did you mean {near}? {hint}" if near else hint)
 
 
-def _those_here(file: KnobFile, here: Turned, line: Callable[[str], str]) -> str:
+def _those_here(file: KnobFile, here: Turned, line: Callable[..., str]) -> str:
     """The command with every knob that applies, and what --lossy would add."""
     plan = here.plan
     names = [n for n, k in file.knobs.items() if here.why_not(k) is None]
     lossy = [n for n, k in file.knobs.items() if here.only_lossy(k)]
-    words = f"those of {plan.engine} on {plan.profile}: {line(','.join(names))}" if names else "leave --knobs out"
+    words = f"those of {plan.engine} on {plan.profile}: {line(knobs=','.join(names))}" if names else "leave --knobs out"
     return words + (f"; with --lossy also {', '.join(lossy)}" if lossy else "")

@@ -31,7 +31,7 @@ def read_order(flags: Mapping[str, Any], base: Order | None = None) -> Order:
     found: dict[str, Any] = {name: flags[name] for name in _TEXTS if flags.get(name) is not None}
     for name, example in _COUNTS.items():
         if flags.get(name) is not None:
-            found[name] = read_count(_flag(name), flags[name], example)
+            found[name] = read_count(_flag(name), flags[name], example, least=1)
     if flags.get("model_config") and not flags.get("model"):
         found["model"] = _name_of(PurePath(flags["model_config"]))
     if flags.get("utilization") is not None:
@@ -57,12 +57,17 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def read_count(flag: str, text: Any, example: str) -> int:
-    """A whole number; 32k is 32000 and 32K is 32768, as the engines read them. `example`: one that can be typed."""
+def read_count(flag: str, text: Any, example: str, least: int = 0, most: int = _LARGEST) -> int:
+    """A whole number; 32k is 32000 and 32K is 32768, as the engines read them. `example`: one that can be typed.
+
+    Raises BadValue, which names both bounds.
+    """
     match = re.fullmatch(r"(\d{1,12})([kKmM]?)", str(text).strip())
-    if not match or int(match[1]) * _SUFFIXES[match[2]] > _LARGEST:
-        raise BadValue(f"{flag} {text!r} is not a whole number from 0 to {_LARGEST}", f"for example: {flag} {example}")
-    return int(match[1]) * _SUFFIXES[match[2]]
+    found = int(match[1]) * _SUFFIXES[match[2]] if match else -1
+    if not least <= found <= most:
+        subject = f"{flag} {str(text)!r} is not a whole number from {least} to {most}"
+        raise BadValue(subject, f"for example: {flag} {example}")
+    return found
 
 
 def read_share(flag: str, text: Any) -> float:

@@ -111,10 +111,7 @@ def _console(text: str | None) -> Any:
 
 
 def _count(flag: str, text: Any, otherwise: int, most: int) -> int:
-    found = otherwise if text is None else read_count(flag, text, str(otherwise))
-    if not 1 <= found <= most:
-        raise BadValue(f"{flag} {found} is not between 1 and {most}", f"for example: {flag} {otherwise}")
-    return found
+    return otherwise if text is None else read_count(flag, text, str(otherwise), least=1, most=most)
 
 
 def _memory(text: str | None) -> int | None:

@@ -65,7 +65,8 @@ class Ready(NamedTuple):
     def _most(self, planned: Sequence[Planned], one: float) -> float:
         """Seconds with what plans only on a better order, and with two starts to confirm the best; the budget ends it.
 
-        A value that does not plan on the order as asked, or is the same there, may on a better one.
+        A value that does not plan on the order as asked, or is the same there, may on a better one. No bound: a start
+        may take longer than `one`, and the budget is looked at between candidates, after the first.
         """
         later = sum(bool(t.changes) for t in self.search.tried)
         confirming = 2 if len(planned) + later > 1 else 0

@@ -24,6 +24,7 @@ class Planned(Value, frozen=True, kw_only=True):
 
 class Listing(Value, frozen=True, kw_only=True):
     """What a search would do. `seconds` are of what is not measured yet, `most_seconds` of all that may follow too.
+    Both are estimates and no bounds: each start is taken to be as long as `basis` says.
 
     `lossy`: the knobs that --lossy would add, each with its values.
     """
@@ -74,13 +75,14 @@ def listing_text(found: Listing) -> str:
 
 
 def _takes(found: Listing) -> str:
-    """How long a search takes: as it looks now, and at most."""
+    """How long a search takes, by estimate: as it looks now, and with all that may follow."""
     most = found.most_seconds
+    more = f", about {minutes(most)} if all that may follow is tried" if most > found.seconds else ""
     if most == found.budget_seconds:
-        more = ", where --budget ends it"
-    else:
-        more = " with what a better order makes possible and two starts that confirm it" if found.candidates[1:] else ""
-    return f"about {minutes(min(found.seconds, most))}, at most about {minutes(most)}{more} ({found.basis})"
+        more += ", where --budget ends it"
+    elif more:
+        more += ": what a better order makes possible, and two starts that confirm it"
+    return f"about {minutes(min(found.seconds, most))}{more} ({found.basis})"
 
 
 def tuning_text(found: Tuning) -> str:

@@ -16,7 +16,7 @@ from support_doctor import catalog
 from test_here import tool
 
 from weighbridge.effects.host_setup import apply
-from weighbridge.errors import BadValue, HostError, Unsupported
+from weighbridge.errors import BadValue, HostError, UnknownName, Unsupported
 from weighbridge.host_setup import read_setup, setup_script
 
 
@@ -82,7 +82,8 @@ def test_a_gateway_in_the_middle_is_left_out() -> None:
         ({"gateway": "192.168.100.255"}, "is no address for a host", "--gateway 192.168.100.1"),
         ({"gateway": "1.2.3.4.5"}, "an address has 4 numbers, this has 5", "--gateway"),
         ({"machine": "2"}, "--machine 2: 910b-64g-x8 is 1", "--profile 910b-64g-x8-n2"),
-        ({"machine": "0"}, "--machine 0: machines are counted from 1", "--machine 1"),
+        ({"machine": "0"}, "--machine '0' is not a whole number from 1 to 9999", "--machine 1"),
+        ({"machine": "999999"}, "--machine '999999' is not a whole number from 1 to 9999", "--machine 1"),
         ({"machine": "x"}, "--machine 'x' is not a whole number", "--machine 1"),
         ({"network": "127.0.0.0/8"}, "'127.0.0.0/8': no other machine reaches it", "--network 192.168.100.0/24"),
         ({"network": "224.0.0.0/8"}, "no other machine reaches it", "--network 192.168.100.0/24"),
@@ -95,6 +96,23 @@ def test_what_cannot_be_is_refused(flags: dict[str, Any], message: str, hint: st
         setup("910b-64g-x8", **flags)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("profile", "more"),
+    [("910b-64g-x8", "910b-64g-x8-n9999"), ("910b-64g-x8-n2", "910b-64g-x8-n9999"), ("cpu", None)],
+)
+def test_the_profile_of_a_hint_is_one(profile: str, more: str | None) -> None:
+    """Up to the most machines that a profile has; none where cards do not work over machines."""
+    with pytest.raises(BadValue) as caught:
+        setup(profile, machine="9999")
+    if more is None:
+        assert caught.value.hint == "leave --machine out"
+    else:
+        assert caught.value.hint == f"name them all: --profile {more}"
+        assert catalog().profile(more).nodes == 9999
+        with pytest.raises(UnknownName):
+            catalog().profile(f"{more}9")
 
 
 @pytest.mark.parametrize("flag", ["network", "gateway"])

@@ -10,17 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from weighbridge.doctor import Answer
+from weighbridge.doctor import Answer, Question
 from weighbridge.doctor_read import read_pairs
+from weighbridge.effects.doctor import ask
 from weighbridge.effects.probe import check_port
 from weighbridge.effects.weights import check_weights
 from weighbridge.errors import BadFile, HostError
+from weighbridge.reach import asked_at
+from weighbridge.runspec import LABEL
 
 _GIB = 2**30
 _SAMPLE_BYTES = 512 * 2**20
 _SAMPLE_SECONDS = 3.0
 _LEAST_SAMPLE_BYTES = 64 * 2**20
 _MOST_FOLDERS = 200
+_ENGINE_SECONDS = 20.0
 _UNFINISHED = ("*.incomplete", "*.part", "*.partial", "*.aria2", "*.tmp")
 _SET_ASIDE = ("*.quarantined", "*.corrupt", "*.bad", "quarantine/*", ".quarantine/*")
 
@@ -47,12 +51,15 @@ def look_at_port(port: int) -> dict[str, Any]:
 
 
 def _appliance_at(port: int) -> str:
-    """The name of the appliance that publishes this port; empty when none does, or no Docker engine answers."""
-    from weighbridge.effects.docker import Host, describe
-
-    with suppress(HostError):
-        running = [describe(c) for c in Host().appliances() if c.status == "running"]
-        return next((r.name for r in running if r.url.partition("://")[2] == f"127.0.0.1:{port}"), "")
+    """The name of the appliance that publishes this port; empty when none does, or no Docker engine answers in time."""
+    labels = [f'{{{{.Label "{LABEL}.{name}"}}}}' for name in ("port", "address", "name")]
+    filters = ("--filter", f"label={LABEL}.name", "--filter", "status=running")
+    line = ("docker", "ps", *filters, "--format", "\t".join(labels))
+    answer = ask(Question(command=line, seconds=_ENGINE_SECONDS))
+    rows = [row.split("\t") for row in answer.text.splitlines()] if answer.status == "ok" else []
+    for published, address, name in (row for row in rows if len(row) == len(labels)):
+        if published == str(port) and asked_at(address or "127.0.0.1") == "127.0.0.1":
+            return name
     return ""
 
 

@@ -65,9 +65,7 @@ def read_wish(
     hub = _hub(
         source, web, address, folder, revision or source.revision, lambda: _repository(flags, source, model, name)
     )
-    jobs = read_count("--jobs", flags.get("jobs") or "4", "4")
-    if jobs < 1:
-        raise BadValue(f"--jobs {jobs}: somebody has to do it", "leave --jobs out for 4 files at a time")
+    jobs = read_count("--jobs", flags.get("jobs") or "4", "4", least=1)
     return Wish(
         model=name, title=model.title if model else name, source_id=source_id, hub=hub, web=web, store=store,
         revision=revision, jobs=min(jobs, 64), lock=lock, new_lock=new_lock, licence=model.licence if model else None,

@@ -10,7 +10,6 @@ from typing import Any
 
 from weighbridge.bench import BenchReport, MetricFile, Point, ScenarioFile, chosen, points, read_rates
 from weighbridge.catalog import Catalog, convert, read_yaml
-from weighbridge.errors import BadValue
 from weighbridge.order import read_count
 from weighbridge.verdict import Slo
 from weighbridge.words import many
@@ -33,20 +32,13 @@ def asked_points(catalog: Catalog, values: Mapping[str, Any], context: int, most
     """The points of --scenario, --rates, --concurrency and --repeats within a context, `most` requests at a time."""
     file = scenario_file(catalog)
     names = chosen(file, values.get("scenario"))
-    counts = [_some("--concurrency", c) for c in (values.get("concurrency") or "").split(",") if c]
-    repeats = _some("--repeats", values["repeats"]) if values.get("repeats") else None
+    counts = [read_count("--concurrency", c, "3", least=1) for c in (values.get("concurrency") or "").split(",") if c]
+    repeats = read_count("--repeats", values["repeats"], "3", least=1) if values.get("repeats") else None
     return points(
         {name: file.scenarios[name] for name in names},
         context=context, rates=read_rates(values.get("rates")), concurrencies=counts, repeats=repeats,
         most=most,
     )  # fmt: skip
-
-
-def _some(flag: str, text: str) -> int:
-    count = read_count(flag, text, "3")
-    if not count:
-        raise BadValue(f"{flag} 0 measures nothing", f"for example: {flag} 3")
-    return count
 
 
 def measured(it: Any, slo: Slo | None, dry_run: bool, say: Say) -> BenchReport | None:

@@ -48,7 +48,7 @@ def tune(json: bool, dry_run: bool, **values: Any) -> int:
     return 0
 
 
-def line_of(values: Mapping[str, Any], **changed: str) -> str:
+def line_of(values: Mapping[str, Any], **changed: Any) -> str:
     """The command as it was typed, for the evidence; `changed`: with other values, for a hint."""
     asked_for = {"dry_run": False, **values, **changed}
     given = [(n, asked_for[n]) for n, (default, _) in {**TUNE, **ORDER, **DRY}.items() if asked_for[n] != default]

@@ -44,7 +44,9 @@ def prepared(it: Any, command: str) -> Ready:
     points = _points(it, goals.goals[aim.goal])
     plan = it.plan
     here = Turned(plan, aim.goal, bool(flags["lossy"]))
-    knobs = chosen(read_knobs(it.catalog, plan.engine), flags["knobs"], here, lambda k: line_of(flags, knobs=k))
+    knobs = chosen(
+        read_knobs(it.catalog, plan.engine), flags["knobs"], here, lambda **changed: line_of(flags, **changed)
+    )
     attempt: Callable[[Order], Plan] = lambda order: make_plan(order, it.catalog, it.model, it.frame)  # noqa: E731
     search = Search(Candidate(None, {}, it.order, plan), knobs, attempt, aim, here.lossy)
     records = Records(it.folders.build / "tune", Questions(points, slo.goodput, _SEED, command), it.weights)
