@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7b4da2ea5ce450f0a3ba24273db9aeb355bd2c5f52c221360b55be42943a31e0 \
+  --label io.weighbridge.plan=6ab9eabc04e8bd99c1543ca57d0c497c765770cd863742a315e5bbecb8949ce3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=fb0a210d1097a3ce2ad6b92e65b23fe755082150ed588a08acdb93eb8a80fb99 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-7b4da2ea5ce4
+  --label io.weighbridge.spec=afc5658556257a2a7c2fa3db11915e41cc94a3efbe39f48c3d49381bd79ef73a \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-6ab9eabc04e8

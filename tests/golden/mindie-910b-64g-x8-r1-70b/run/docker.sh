@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b2d6963317f7b0517f6c52646fee621ab0edaff18949caa29340449af586e02d \
+  --label io.weighbridge.plan=55d7cbfeb669bb96256e42b9e188e8dc3be3ca54af53d46df5eb363957dd78d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=bbd01045a970b495e7c3ccb683fdfba615cc85b3d8896b4d699d4489dbd812f7 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-b2d6963317f7
+  --label io.weighbridge.spec=c15d5689b18f7b9a4e28885af910d2c6840d1fa0ec376fd4de3c1441a261be0e \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-55d7cbfeb669

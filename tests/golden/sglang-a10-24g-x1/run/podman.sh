@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=a4766af49d3d7bbfed26faa211dcf5fc912b38de5d961f653ec13b8358d61f00 \
+  --label io.weighbridge.plan=beb63e2a2d0ec1cc2067c20ef63b1cdbd74514031f197846e00153c847cda65d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=65d1d7d5c5220a87f86c1f5cae2b614a380308350e183a86ff1589175947839f \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-a4766af49d3d
+  --label io.weighbridge.spec=50a2049b03dc62b7f54518e32937cd6e4cc1a7202fe9a57b27932c19250f8a53 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-beb63e2a2d0e

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=75f4a13e3e0d7cc18e616881c9df31e97100e7e5e13f4f85778b386f09ad362e \
+  --label io.weighbridge.plan=b79919f55a8adc9aaf5c75dd36e91c273aee85be3c0afaf153d3ca81ab1dfe7e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=56ba98f1431aa090cdd91b9c51ff1202c5a8c95feaedfab05046db65ee6f04dd \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-75f4a13e3e0d
+  --label io.weighbridge.spec=fc421b91f53670f39b05661b5f406c0c9eebca17254c4770330f5ed56bbab780 \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-b79919f55a8a

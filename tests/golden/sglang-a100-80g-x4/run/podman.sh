@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ac0bc74536c5781f55c56e5d77b7bbe95c56490594b7c5a2503eae23cb30399a \
+  --label io.weighbridge.plan=d1cbcb593b6d3f501f50e5902b188ac34fd15d13b31d8fa3f4d9b22b09cbcda3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=f5cf9b0255d6b4c6d89538349f1fc3732b022739cacde8d2a003a0816ce5b234 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-ac0bc74536c5
+  --label io.weighbridge.spec=83ea6d3ab042de8306b8cd2bdce084fa4be7102681deb4d9d4d588aa4cb2931e \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-d1cbcb593b6d

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=41cf2b2f8b26ce1ab6831434e65aef9cc8a02900dfabd9151b3e4aaa6ea376e1 \
+  --label io.weighbridge.plan=a0d324f24d764e46e9fecf9a5d496d3552c011bbde88abcf255094950be21b00 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=79725c044b599b294ffa9827904294a35143fb2cb3bd5f947dc01ed56e004a11 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-41cf2b2f8b26
+  --label io.weighbridge.spec=716df5c8a71b914cbf37dc2c57c2c06bd4462a848131c226935b4202b08c5e1c \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-a0d324f24d76

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=342bcb7bb01c2d1385ce5ee52657ea252b3dea37e2bb2d4039bd427b51bda20e \
+  --label io.weighbridge.plan=99768f5bd0e065d027a39eca202e61c567dfef8b5d66ee830959ca6c5638c349 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=b8c31eb850684869715f683f3fb053d8bb701ffacddfd3a90c3044a84441019c \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-342bcb7bb01c
+  --label io.weighbridge.spec=61af7326a3aa477a7c54b07a183f256541ae44d85c6f381d5db4e71f1bab6a7f \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-99768f5bd0e0

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=5e7cdc07668ad34f09f60920b8fecc7333e445a842d53db2b7575a8cb74c3b9b \
+  --label io.weighbridge.plan=1903279bf5a72f3e10a2ab890581573a8d84a7eba77425e4501cfe9d2565252b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=3bbadd70d9a36e24512f7c0c422705de9d824657a537b950abfe94ae59b5d0d7 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-5e7cdc07668a
+  --label io.weighbridge.spec=3f2a4c3e87751133aa7055f6c60ad39d1f57c6cf90ba418fba6970fecdd54521 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-1903279bf5a7

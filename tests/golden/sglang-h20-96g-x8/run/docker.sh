@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c357c9b00a6bd878abab138e624683bfa98b46c465228a48b0f4b2c181f075c5 \
+  --label io.weighbridge.plan=07ab521b5304e203ca2c8f28a9dfd37eb34dbeb93c6e0162487452f32fdc807d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8d961fadad4e14a1908db2f5bf46e08ec0e68ab8e3bb453dde20fe4bc94b1444 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c357c9b00a6b
+  --label io.weighbridge.spec=f701297b076a9fb9cddf35a0993dc5f02e52ae4ec87b8b63013c4decb3d6f218 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-07ab521b5304

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=8b10c5073599dbaa407fdaa04a040722efb0b38a54b6b2a26a612afd1f7ed947 \
+  --label io.weighbridge.plan=dd778cb68f58e92fc21082a10dcaae350f7ac2921e9ba0b7a04a35729a855fe3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=1cee49635e43848d70054f1cf34e9d0de5a43e73d6a59fd8ce615eb0e08c290a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-8b10c5073599
+  --label io.weighbridge.spec=ad0d62ca13d2efb4a9389a3d7ac604340485b0f787d0181711d57aa2c244fc8f \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-dd778cb68f58

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=667476256d3a0ddf8f63854d46910b5c7c9908b13662ceb595a66cf0b7552c84 \
+  --label io.weighbridge.plan=5fdfa4a9514ba24bb59ba17c122877f115e14f07cca7ca7783bc3872b6197a15 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=efd26d7541fbd3e7b2fc3f3f15c00c218c39a38ab7d8701b640a35ab06ee0e20 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-667476256d3a
+  --label io.weighbridge.spec=6118b312ff749c51f98c5b7ff4c2533c48534fab0e73ec3fd9d6314050eda6df \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-5fdfa4a9514b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a6c4aed96d049c1adb050bfa3028a06df85d7bb96ea6f428a686672f465b13a2 \
+  --label io.weighbridge.plan=5eda2675dd930125a8e848401680ca444f504fad760aaf19a2f52d747f206140 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=4256dfa082581c05c9bc96981c4089a93bdfc830bef6422962c55c7594461efe \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-a6c4aed96d04
+  --label io.weighbridge.spec=66b5c9ecba9998b45c71f0a09cf472e7686396323a0967b2ba554a4efd6a1877 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-5eda2675dd93

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=85d457decada33d01c17d6d4c4c90815eb38a6a1fec3b797108cbd0fd2f8eb3e \
+  --label io.weighbridge.plan=dff45aae7e0007c3fccb166cf9cc998151ac86f0eecb0ecfcdd007d5b3ebb076 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=9e74304dfafe280dcd3f06665d6f43daf6adc9284c9e9f0ba4800744f21c3d89 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-85d457decada
+  --label io.weighbridge.spec=2c0968ec4a4e6df0d5437cb959147928019ba32c6144dc6b12a1bd317fdee3ec \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dff45aae7e00

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3cf365c983b53c4c2fa5c51e5a4434b02b3ad3296e27ca50e3161df0a8786ded \
+  --label io.weighbridge.plan=f693b217fbab83a7c6b8796494facbe4fe68727a78c8784a5bfba265941a7d6b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=b329683b9c19d8b5d7ef3217d06d4c897172965ec9fd774b7661236fb4ee7171 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-3cf365c983b5
+  --label io.weighbridge.spec=fd9991a34bcb4460ff5300bba915c9ed539ceebcdaea357a3bd844f9390976a6 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f693b217fbab

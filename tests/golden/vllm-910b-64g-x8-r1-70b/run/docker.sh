@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=eb5a9fc71ee36d56631c5af29aa3582ce195402cc6792350f8d2b4d2372447b7 \
+  --label io.weighbridge.plan=96f322ac2873bef8fc6b6b3704e493ccb35f28cb6f074a4c6f9ab123c17a571c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=9447bcdbbbad5a9c5a862072d684ebebf6fda9f51b8971ed1b99251322093eec \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-eb5a9fc71ee3
+  --label io.weighbridge.spec=e38e532eabd288968aef9046a72c50a8766878b353d1a1e8239ae2cabaec7132 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-96f322ac2873

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5d4f0665f1534ac8154479368dc059a5a51edd4408958be5b7df0debb3507224 \
+  --label io.weighbridge.plan=cf9152a76cf5a759c34a906445a2b38b0b1f511e5046f6a8c35be223cafa5bb9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=d5e8005ff04d795fcb9402d48d31567875abe245d8255d50cc9ea6dd78b93f8b \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-5d4f0665f153
+  --label io.weighbridge.spec=00de73abb605d3f01d607456f65cd38c1f3fddf33eaa22d2d11f474a96adbebb \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-cf9152a76cf5

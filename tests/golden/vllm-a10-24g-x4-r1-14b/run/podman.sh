@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=7e418db6063d18ca5693d5372f5af6f503634b40f8c8c1caba9f0761ec52af11 \
+  --label io.weighbridge.plan=c458ad9761370435b4990bdc6c534567f45fdc36b1188bf13f6e663f99c75223 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=e721934f556f21fc8ac1e9191b44c0d6a1ae36fd69111fb5166a7fcacab20658 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-7e418db6063d
+  --label io.weighbridge.spec=b7b5b3491ecb451dc2902f53818dd0197ff9977957d582a32a89447abf18da98 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-c458ad976137

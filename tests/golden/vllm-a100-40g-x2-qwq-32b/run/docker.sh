@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=f7797d9bfe82da005cd56dec0fa13d94f37b85f6fe6489d7c0c676b8374f07d3 \
+  --label io.weighbridge.plan=5262d408993fb845783fc6850f0c8a26a61ec841fd8308b061fb68c4f57a0f09 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=a73855e6e6fee1ae4c838738653c8ed4ae5403e712b218866ec438f30fa7b9d9 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-f7797d9bfe82
+  --label io.weighbridge.spec=775fd3b2c2cd0fcde3d9d7673ae76db114adb2e7a2620d642601271bb9c05965 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-5262d408993f

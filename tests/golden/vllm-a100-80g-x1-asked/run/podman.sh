@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=8848b4943fc225e8baaa1e732e6e42848e5e3b8371b486f057986cbb00d49b15 \
+  --label io.weighbridge.plan=a7a0e965daaa634adb4d9058ecd83449ce44e0a7495fa56d1a93af3f28d96621 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=7985f6235d5d02b8791b72722fcfa0a703c71e74c15c991171c2bdb312a45c8b \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8848b4943fc2
+  --label io.weighbridge.spec=8164117090c967cf3e3520e20d5e80b082f1201f0f530f0a023721ace5032061 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-a7a0e965daaa

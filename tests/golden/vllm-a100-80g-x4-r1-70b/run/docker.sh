@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=203daea83af6ec5dce0d77148a1bc402d699955ecf2d0c370ccc7422c77c66c0 \
+  --label io.weighbridge.plan=5f2d2c8940e976569cc41e93daa23b681bc9fc7ef998974f4896c9e8488e4fd5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=17473f133a2dd87bd23bfb516b7be9208ba3960ca86c322a87a6ad0632b60c2b \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-203daea83af6
+  --label io.weighbridge.spec=9a944eef1ff053faf3d1d9a135aaf7389e45e3d26201503d49b4431308c0f20f \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5f2d2c8940e9

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4f90000f12b1f8896391b7b87fcf80c80d62c6cb21b9191174c6f5dcb4fc01e4 \
+  --label io.weighbridge.plan=ca7cf62f6270d6909042b1c12a6f6c078a29978f43a20c86b3302cb8ed0da0c2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=8f320330d027690eb48e9d9d0af7a3c9f7ea266262aa50f97fd5887385e26c88 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4f90000f12b1
+  --label io.weighbridge.spec=31250c1784d8135c5a76832873bb4b039c0a6721e167113fe51ba8a4f2a144f7 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-ca7cf62f6270

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ef1542f22e7fefde91743a5006d32809ef1bc0961cae9cae13b59a5869e2255d \
+  --label io.weighbridge.plan=e56942c1cef6e70d0f20dfbf4fdf436cb9adff587f8e349c8243587b508476df \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=4690893220a907f77e91104bfdfba109ab244d474371d7cb673c8eae89a64a75 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef1542f22e7f
+  --label io.weighbridge.spec=0898af915d61b002f5a942394936e151bf057f2907b357d9d8c43b3bada4fc0c \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-e56942c1cef6

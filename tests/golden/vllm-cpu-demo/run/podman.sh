@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=03d8e23e82b1b8e2e13f64ea2af4d01a30cba757bb4c715b0eb20f386b6c7e68 \
+  --label io.weighbridge.plan=35c1257c6a0a0dae08f2ec36f848bd58742984f90ff60986bbfe1cb703bc7970 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=c6c1bfa19c1e8c96c6b7b89ad3cd315ed88b444e9962d488ac62cf1ec97a3ac4 \
-  weighbridge/vllm:cpu-weighbridge-demo-03d8e23e82b1
+  --label io.weighbridge.spec=aec3952418d89ea8cb8aa7fe1d0ad28dde7729abaa917ac0ab3b8c2e1eb51804 \
+  weighbridge/vllm:cpu-weighbridge-demo-35c1257c6a0a

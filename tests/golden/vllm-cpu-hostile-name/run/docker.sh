@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=41ee5564577059103e1057d3d098f686058b8bca08eaa48a3d1a19a1e3211fb1 \
+  --label io.weighbridge.plan=35138dfa6dde6bbe676d2fde897620333cbacb462c66347e91323e1c5d09fcc1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=ef2b95a740462dda52ec03781696eaad00cae9f3052afcbd311ac02c867ef398 \
-  weighbridge/vllm:cpu-it-s-a-model-id-41ee55645770
+  --label io.weighbridge.spec=9df602bfeaca915638ed49713573c0bf1a05faa3d9301260805d418123669bfc \
+  weighbridge/vllm:cpu-it-s-a-model-id-35138dfa6dde

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d17f6684f13b1986547af186c6946a7c2997e15b5bf6c13f4cd4612b1fc315d6 \
+  --label io.weighbridge.plan=3636169b29cda8474da15c17f1e892c25c6143d7369be7b2b055d90803dedad2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=31acff6df558d9112fae4deae9c882036161352cfaa6e134e4cdd4adad2d7bf9 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d17f6684f13b
+  --label io.weighbridge.spec=ad98468ed6a548da369b30b787f9081a651655c9e927e7a5526857d4e5313ef1 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-3636169b29cd

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=e625368e69888587ade6ca9b30cbd7aa4399549f65bc62fbfcb205749445e08b \
+  --label io.weighbridge.plan=e66946b79cba14e51c695b59eef2366a6cf5834b39a35aaec5965e48b3b56671 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=c070be582aa8f94f14d74fb354978621c5d9000b1b931cf1cb2eaa2f733abcf0 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-e625368e6988
+  --label io.weighbridge.spec=08107b8a90ab181ac098e5d6d0a4f087bf4481901fb2bf38dd1798ca34a56289 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-e66946b79cba

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=da9d5e55a129a236ddde41edf3107c03563ff323327c25e710f6fce8971714b3 \
+  --label io.weighbridge.plan=a8502c85aea2647d60bd19d771ff5d9b89662d3a233d1c14a1b2d672fcdab08d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8589e27e68a56be365ab3a930e40861b223eca73f0f7522c141453a60ba93c47 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-da9d5e55a129
+  --label io.weighbridge.spec=df5f844c07c7a34c5352a15a3f3ce4843be0a04ff5ed4b7766aa5bdd41041b3a \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-a8502c85aea2

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=078ba8659c011d33af23c5698b61fad32abe7be60a7a67905924675c7a2f9e7a \
+  --label io.weighbridge.plan=b51ba9d83f9e38885caa1dbb6700e4b359175a3dbf51f29a18478c944369a20a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=42f3cd18597c23835fcd22b62c357e80625f259411c7ef136977b0ea9fc936bb \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-078ba8659c01
+  --label io.weighbridge.spec=3bfb7e3fe224c27dc85b1155c2ebc5ae6fed7c5ecf5e4bbe54667770b543f55d \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-b51ba9d83f9e

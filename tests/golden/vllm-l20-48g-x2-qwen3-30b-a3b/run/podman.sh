@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=9f5914e7e7dffd486cc848cde9240227fa070858de38f7059dc16c40978038fa \
+  --label io.weighbridge.plan=b4b8f7d8cad534258b1842ad650b5e45232914c70585ee1214405d9c3e4f8114 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=43caa8dc334d57f69040eae71c1fd2ca9efd4738ce83a28298b658cae5104005 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-9f5914e7e7df
+  --label io.weighbridge.spec=ce76af2757d1d8c72763646f3e6bbf82c5032740048021b3e1892691fa65cd57 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-b4b8f7d8cad5

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=002b2028425c8233f46be8f8383560ecc9af7e6a8f33be4833fd466bd96abfff \
+  --label io.weighbridge.plan=cf943558ea69d54690f9ffe578e38e02c9f44e4fb2248b55dc723cc38352e3be \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=9dea73d1b5e2a99028fb5ebc52e923c05df3b8a27731d4111e0b89c85a7aca22 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-002b2028425c
+  --label io.weighbridge.spec=a223990e3ccda1975ced802da101baf795a0cd74891d0f2e578c871770362dac \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-cf943558ea69

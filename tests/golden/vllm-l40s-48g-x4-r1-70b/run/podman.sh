@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=874079dd735e619c5fa5ac8737d18efb328814c88cd5ab1b8aefeafcc6362f0d \
+  --label io.weighbridge.plan=18096ecd4e30b0f9c79139f9a305777dd840c2b92d2592b20874a7a19ff94364 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=da5eaaba02bf123ef5236579ffb11c34a6604a8e8bf56525e5fb49551020b655 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-874079dd735e
+  --label io.weighbridge.spec=8a021a7ad0fd99f45d0df27f6c7275f32007c7cb6173747d20cdd7ac269a5986 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-18096ecd4e30

@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=6e15b4400893999fff9e25ca08a2289611266e5274efd339a2ac0a94f13361a2 \
+  --label io.weighbridge.plan=743fd15fa33c7f97bfee34378dd03070a01ab24801c8f49d94b43f250a230050 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=ed112964d22064315c2c23e2cf97a482c571cab92b77002336c7637db1175bbf \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-6e15b4400893
+  --label io.weighbridge.spec=0026994c2ea45659d0f38c6c3074dfeb260e1ead698686ee12b2c77e725acbd5 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-743fd15fa33c

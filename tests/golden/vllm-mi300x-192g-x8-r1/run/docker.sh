@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=4c5eca94814d69e883d264436fb961f008ac2eb6a50fcc7a8a1ba608af161a64 \
+  --label io.weighbridge.plan=daf162803c6edc0ee076b43af28d2c6ecf1ca1bb8e18078cd81140f8e23e1df1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=62d0ba84088cb50afa1e757412c4671bf2a45fa47958b28edf4311db09d1a1e6 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-4c5eca94814d
+  --label io.weighbridge.spec=8a318476d74d0597e87da4a08e585772775c33cb41399317e47f5ff95020fc56 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-daf162803c6e

@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=94c6694292cc0947e40c9e6e8a4939ce2db4e5a1bf04e774990eb028d9a2d48f \
+  --label io.weighbridge.plan=f788283af3b426c41ae546463789583fe5429161b8f2bc2677fe61da783de036 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=9af90b02aeb312f2ccd743d6040ca9793bc2c65f46e85d8a34ce45ddb21039b0 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-94c6694292cc
+  --label io.weighbridge.spec=7c83d4eeeddb976fc12d44265da216566d985e96019aefa02c34212cdb81787f \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-f788283af3b4

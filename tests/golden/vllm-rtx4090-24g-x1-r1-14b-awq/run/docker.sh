@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=e9c536c500811e390beb44c71f57c31db93d127130d10d88be607a1604dc37af \
+  --label io.weighbridge.plan=63ca31442a6dedd56abf9642f6f9934f24a68bb688f8fa8ef72f260c0399c752 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=50d3567db25abcb9bc5ba9c7989008f267dd0dfaeb7c78eea2aa9b60ede9997a \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e9c536c50081
+  --label io.weighbridge.spec=b9f8d38a735bfd816c1b9362d352740b4e79f73672efed441d81e5e1e5f3f932 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-63ca31442a6d

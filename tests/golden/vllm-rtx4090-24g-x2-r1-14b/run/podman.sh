@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9c0a536cd43aeb324304cee53c424dceaea278f3a4801526f7e3a3f1b57169d3 \
+  --label io.weighbridge.plan=e7ec93680de2897fdc9c63873ca76857c2c5848c1b1848b2675c0f194d061b79 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=4667f4e40fcbd1132ba083d8895b018c1c07fcdee49bf4128c8b78bd9020d7b2 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-9c0a536cd43a
+  --label io.weighbridge.spec=b9f8aabe6e115729a0147d7a004d1586fbdc3f3859d405cc0735c96b7200e491 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-e7ec93680de2

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=ba9a12ee3cf554abf05f730f29231736c35c9d8d92e7c65526a6ce1f06c798fc \
+  --label io.weighbridge.plan=68fd1ad24c540fbeb12673e5673e23e1ddff7e587775937586648f944082da8d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=7c23e2b60ebbd0a553a67815695c74fe8aa1c629fb49efcb93dc0f53a249d048 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba9a12ee3cf5
+  --label io.weighbridge.spec=935b89e3aedcb421515c1d1e3d5cd74803acaf4f993e3616ddcbb71a32eda886 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-68fd1ad24c54

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6642fd82b0af9e198ce7736cf0183cf68f20b513093f1b129fcbe88480f37373 \
+  --label io.weighbridge.plan=24099d02da6db24e2d3648a32b75a1c12c680bc3614350af28ce1ec76e750d26 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=86dd3b609339a3a91b5e8fd85d8ce6a4f2bfefc362b908fc905e2b2fe4149360 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6642fd82b0af
+  --label io.weighbridge.spec=005bcef08a1d5c27a663093fd76da9aeecfdc535859da5746bbcf68dadc8801c \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-24099d02da6d
