@@ -231,7 +231,8 @@ class Gateway:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._words(), stderr=subprocess.PIPE, start_new_session=True)
-        threading.Thread(target=self._relay, daemon=True).start()
+        self.relay = threading.Thread(target=self._relay, daemon=True)
+        self.relay.start()
 
     def _relay(self) -> None:
         """nginx's own messages, less query strings: a client may have put a key there."""

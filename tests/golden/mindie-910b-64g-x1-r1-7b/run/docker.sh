@@ -30,8 +30,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6ab9eabc04e8bd99c1543ca57d0c497c765770cd863742a315e5bbecb8949ce3 \
+  --label io.weighbridge.plan=df67558eb04cde5369f07bb10b228b13a8fece94b444b9754c0d408a26660f76 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=afc5658556257a2a7c2fa3db11915e41cc94a3efbe39f48c3d49381bd79ef73a \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-6ab9eabc04e8
+  --label io.weighbridge.spec=70867760dc19fc444df0e3882dd8c86353ee454ea8c82d618b1cf1eb69e9d8ff \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-df67558eb04c

@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=55d7cbfeb669bb96256e42b9e188e8dc3be3ca54af53d46df5eb363957dd78d3 \
+  --label io.weighbridge.plan=9f76cb5173f0390526f40496ecc0977c5d72dc7e7eba48a30490482f6eff8eee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=c15d5689b18f7b9a4e28885af910d2c6840d1fa0ec376fd4de3c1441a261be0e \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-55d7cbfeb669
+  --label io.weighbridge.spec=5e94fccb30c49c6b750630f476a63cedc18e12e1a7a0983b0f36e2a3f36dba98 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-9f76cb5173f0

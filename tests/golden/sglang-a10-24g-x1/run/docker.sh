@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=beb63e2a2d0ec1cc2067c20ef63b1cdbd74514031f197846e00153c847cda65d \
+  --label io.weighbridge.plan=1c6343b763aa12b04c93fbae000e0a6b62b3b3b3808fb6b88cc5bcc51e39e624 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=50a2049b03dc62b7f54518e32937cd6e4cc1a7202fe9a57b27932c19250f8a53 \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-beb63e2a2d0e
+  --label io.weighbridge.spec=e2053e549ce40db7690d6b6db4bb658b0ed2d525fac4a36d514964d87d284b8b \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-1c6343b763aa

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=b79919f55a8adc9aaf5c75dd36e91c273aee85be3c0afaf153d3ca81ab1dfe7e \
+  --label io.weighbridge.plan=266030b471c81d0bce9d53a61d667854df3d4901d9bc9308998896ce701e3702 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=fc421b91f53670f39b05661b5f406c0c9eebca17254c4770330f5ed56bbab780 \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-b79919f55a8a
+  --label io.weighbridge.spec=6fa13ce1a93d10d5bc0d272a9244e9c78e310365dd606d5da3532ddf98a909bb \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-266030b471c8

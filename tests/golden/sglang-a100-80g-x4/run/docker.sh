@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=d1cbcb593b6d3f501f50e5902b188ac34fd15d13b31d8fa3f4d9b22b09cbcda3 \
+  --label io.weighbridge.plan=b485d2685a7b5cb9c3995e4775907d48c447278bd10f2ae8510452ab073594ee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=83ea6d3ab042de8306b8cd2bdce084fa4be7102681deb4d9d4d588aa4cb2931e \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-d1cbcb593b6d
+  --label io.weighbridge.spec=8bc306e8f52f809aa2a8934db77bf2fd1cb5e1bd90ae054d9b6cff88d3d59ddb \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b485d2685a7b

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a0d324f24d764e46e9fecf9a5d496d3552c011bbde88abcf255094950be21b00 \
+  --label io.weighbridge.plan=e1ad71c9a8a4839816d5f4e73979589d745f951cf9580fd60f087bfecad4dc48 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=716df5c8a71b914cbf37dc2c57c2c06bd4462a848131c226935b4202b08c5e1c \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-a0d324f24d76
+  --label io.weighbridge.spec=98699d1832aa3c9714329f0b731cfa59b29ce220e0ef7f8a5e0cb6323abaa84f \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-e1ad71c9a8a4

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=99768f5bd0e065d027a39eca202e61c567dfef8b5d66ee830959ca6c5638c349 \
+  --label io.weighbridge.plan=7e463e24eb4fd503cf96379785999ffe27581b1d390d5b0cbc820d5d2f6b6e63 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=61af7326a3aa477a7c54b07a183f256541ae44d85c6f381d5db4e71f1bab6a7f \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-99768f5bd0e0
+  --label io.weighbridge.spec=a4f05279aaaec509094a83e790aee21294911cc850a903172fd20f2fdf59d250 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-7e463e24eb4f

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=1903279bf5a72f3e10a2ab890581573a8d84a7eba77425e4501cfe9d2565252b \
+  --label io.weighbridge.plan=b3cd2049a182ce8e70cbb9784a2d4c91b14f93d0df515f572b34a598b1fec11e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=3f2a4c3e87751133aa7055f6c60ad39d1f57c6cf90ba418fba6970fecdd54521 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-1903279bf5a7
+  --label io.weighbridge.spec=3fbdceec9c7fa28f040c8901bb61c6af7e5f983aef892983d433ee26520260e3 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-b3cd2049a182

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=07ab521b5304e203ca2c8f28a9dfd37eb34dbeb93c6e0162487452f32fdc807d \
+  --label io.weighbridge.plan=c7f34011533086a9090fc3b57e0da54babb1f906993db311fce0a773bbf05ddb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=f701297b076a9fb9cddf35a0993dc5f02e52ae4ec87b8b63013c4decb3d6f218 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-07ab521b5304
+  --label io.weighbridge.spec=9f46c30b5fe7f4f11f94ed11bc8a97aff5563fa67415ad77a50bf2aa98fd2424 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c7f340115330

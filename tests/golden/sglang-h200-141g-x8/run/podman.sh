@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=dd778cb68f58e92fc21082a10dcaae350f7ac2921e9ba0b7a04a35729a855fe3 \
+  --label io.weighbridge.plan=fea24c2786143098f91b11ea83aef8d38c07a6ce9625bd800737b606f3155f17 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=ad0d62ca13d2efb4a9389a3d7ac604340485b0f787d0181711d57aa2c244fc8f \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-dd778cb68f58
+  --label io.weighbridge.spec=e97d09663db384938239fdb1714e5643792d948ad619974780759a4682027fb3 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-fea24c278614

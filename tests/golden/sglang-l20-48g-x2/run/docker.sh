@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5fdfa4a9514ba24bb59ba17c122877f115e14f07cca7ca7783bc3872b6197a15 \
+  --label io.weighbridge.plan=26e9c429d11b9b8bae5a1831ae26dd079b4d0ac6e7d9da984291246506624177 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=6118b312ff749c51f98c5b7ff4c2533c48534fab0e73ec3fd9d6314050eda6df \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-5fdfa4a9514b
+  --label io.weighbridge.spec=f4e5fdd34961f581a688bdfe91f70940ea894dd102448933f8d0dd693995b077 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-26e9c429d11b

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5eda2675dd930125a8e848401680ca444f504fad760aaf19a2f52d747f206140 \
+  --label io.weighbridge.plan=51e02af87227d241ab5c0eae49112e3cc23117245c6c00f0f022b047be67e58a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=66b5c9ecba9998b45c71f0a09cf472e7686396323a0967b2ba554a4efd6a1877 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-5eda2675dd93
+  --label io.weighbridge.spec=2ebf847f54cb7fbf2397c9d5bf9a14382330395cd393523fe68317172247932c \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-51e02af87227

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=dff45aae7e0007c3fccb166cf9cc998151ac86f0eecb0ecfcdd007d5b3ebb076 \
+  --label io.weighbridge.plan=08080c9ef275df5a23b8c1b6fd8475109bf886ea6b0a3a60422419f12e4a8e0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=2c0968ec4a4e6df0d5437cb959147928019ba32c6144dc6b12a1bd317fdee3ec \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dff45aae7e00
+  --label io.weighbridge.spec=bdeeec135079a5ba0627d11bd596da99aecfa52cdb7e30db7682f2a0b5631125 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-08080c9ef275

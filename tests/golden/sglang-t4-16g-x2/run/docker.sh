@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=f693b217fbab83a7c6b8796494facbe4fe68727a78c8784a5bfba265941a7d6b \
+  --label io.weighbridge.plan=ce569c38bd88ebefca24e5527a74eaffd3d830fbe75f377d6da4ecabb7763ff6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=fd9991a34bcb4460ff5300bba915c9ed539ceebcdaea357a3bd844f9390976a6 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-f693b217fbab
+  --label io.weighbridge.spec=2b45b8dad330a98e82cc9e2cb0d6568b289581d6ca12453f0c62ca4afb829bdd \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ce569c38bd88

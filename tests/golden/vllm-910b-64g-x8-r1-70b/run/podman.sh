@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=96f322ac2873bef8fc6b6b3704e493ccb35f28cb6f074a4c6f9ab123c17a571c \
+  --label io.weighbridge.plan=a914665029c838e7b74b482cf2e9db1bd7495261336e147474285fab103cd553 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=e38e532eabd288968aef9046a72c50a8766878b353d1a1e8239ae2cabaec7132 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-96f322ac2873
+  --label io.weighbridge.spec=023fcd0d80c3b225a1f935fe9142e5c5aee134a0e7d4bf73e16a91979ab6b591 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a914665029c8

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=cf9152a76cf5a759c34a906445a2b38b0b1f511e5046f6a8c35be223cafa5bb9 \
+  --label io.weighbridge.plan=27654838a87626b244d802729051a041f4b9712e81625b068f4f2f6155734013 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=00de73abb605d3f01d607456f65cd38c1f3fddf33eaa22d2d11f474a96adbebb \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-cf9152a76cf5
+  --label io.weighbridge.spec=fe62d4e46ef149bcb5b2126ce1963f15990dd2fb97b95a29fbbf5286b05218df \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-27654838a876

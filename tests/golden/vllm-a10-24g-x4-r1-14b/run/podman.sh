@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=c458ad9761370435b4990bdc6c534567f45fdc36b1188bf13f6e663f99c75223 \
+  --label io.weighbridge.plan=9c1f34f28eb01c1f164844fc07cfd3541dc2a9767dab3296e4cf04d73aa5d9f6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=b7b5b3491ecb451dc2902f53818dd0197ff9977957d582a32a89447abf18da98 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-c458ad976137
+  --label io.weighbridge.spec=ac8ce2195058a6fe43438314a7f3bf2d3715f0d8ad532aa1ff6ee016528b810c \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9c1f34f28eb0

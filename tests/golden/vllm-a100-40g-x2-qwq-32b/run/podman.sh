@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=5262d408993fb845783fc6850f0c8a26a61ec841fd8308b061fb68c4f57a0f09 \
+  --label io.weighbridge.plan=aa01eb2dfa26d73b10c88c5c404d4bc13282d8400d7a3c8c3af48cd0994a14de \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=775fd3b2c2cd0fcde3d9d7673ae76db114adb2e7a2620d642601271bb9c05965 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-5262d408993f
+  --label io.weighbridge.spec=b61ea0dc735d5e0ab6907503fed0f990f538e731f69a190ff0423d950c5e7f37 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-aa01eb2dfa26

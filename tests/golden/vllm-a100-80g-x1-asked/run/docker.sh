@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=a7a0e965daaa634adb4d9058ecd83449ce44e0a7495fa56d1a93af3f28d96621 \
+  --label io.weighbridge.plan=24a348af7688173b4d882911cd9f4362cbd3c32a843f97f16cf409e7c79f5c2c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=8164117090c967cf3e3520e20d5e80b082f1201f0f530f0a023721ace5032061 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-a7a0e965daaa
+  --label io.weighbridge.spec=bcbc92d8389b030c75cc38b5ad2742874a83a4819bb90df9f2c8f5e58cea2e58 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-24a348af7688

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=5f2d2c8940e976569cc41e93daa23b681bc9fc7ef998974f4896c9e8488e4fd5 \
+  --label io.weighbridge.plan=ada4c62f8383a7783bc31ce6a1f2ca48d0019e64f79eca78ba16274db08f1aec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=9a944eef1ff053faf3d1d9a135aaf7389e45e3d26201503d49b4431308c0f20f \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-5f2d2c8940e9
+  --label io.weighbridge.spec=fd58b22f1febd5e01d40ac6291df76cbcd73fdae5eeb090135b348f2223d5c8e \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ada4c62f8383

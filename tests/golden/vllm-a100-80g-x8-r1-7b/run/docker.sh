@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ca7cf62f6270d6909042b1c12a6f6c078a29978f43a20c86b3302cb8ed0da0c2 \
+  --label io.weighbridge.plan=27757d536ce260bac1cdcbfba5c5da6985641a2b97bdfc62d6197b61e376f24f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=31250c1784d8135c5a76832873bb4b039c0a6721e167113fe51ba8a4f2a144f7 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-ca7cf62f6270
+  --label io.weighbridge.spec=7a633f9a6de0db9e059e93ca67d59a0e276a85d79fae99fee098ef703dd73431 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-27757d536ce2

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=35c1257c6a0a0dae08f2ec36f848bd58742984f90ff60986bbfe1cb703bc7970 \
+  --label io.weighbridge.plan=a7a5907127bcaca6630d2c693f5a662d7f071274a64ee9b70648336f11568cc5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=aec3952418d89ea8cb8aa7fe1d0ad28dde7729abaa917ac0ab3b8c2e1eb51804 \
-  weighbridge/vllm:cpu-weighbridge-demo-35c1257c6a0a
+  --label io.weighbridge.spec=a5e99909de4c7279c2195def9b5e72be53b6faf13b39dbfa626f7612bc6b6c09 \
+  weighbridge/vllm:cpu-weighbridge-demo-a7a5907127bc

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=35138dfa6dde6bbe676d2fde897620333cbacb462c66347e91323e1c5d09fcc1 \
+  --label io.weighbridge.plan=49fb9fccab686fdaf807d2f1b791bbcea548ac8d77773da1708f982fdd22fb55 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=9df602bfeaca915638ed49713573c0bf1a05faa3d9301260805d418123669bfc \
-  weighbridge/vllm:cpu-it-s-a-model-id-35138dfa6dde
+  --label io.weighbridge.spec=40904528b575086b95475df8c3bef3330620e1b25da7855f54139c74c4c59f3e \
+  weighbridge/vllm:cpu-it-s-a-model-id-49fb9fccab68

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=3636169b29cda8474da15c17f1e892c25c6143d7369be7b2b055d90803dedad2 \
+  --label io.weighbridge.plan=46be927ecbf36d5bbbb2d310a4a7abe7b2bb3ccba8c17a130daa84ceb13f1eb5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=ad98468ed6a548da369b30b787f9081a651655c9e927e7a5526857d4e5313ef1 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-3636169b29cd
+  --label io.weighbridge.spec=1f269bbef3be64953a7e751004fad0470c21a1f9fa28d41faf98cabc213894c6 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-46be927ecbf3

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=e66946b79cba14e51c695b59eef2366a6cf5834b39a35aaec5965e48b3b56671 \
+  --label io.weighbridge.plan=1107f98e05cb59644f7f3f8ff06ef6c6d9723a0c72b161503906b4feba8da8d5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=08107b8a90ab181ac098e5d6d0a4f087bf4481901fb2bf38dd1798ca34a56289 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-e66946b79cba
+  --label io.weighbridge.spec=361d707b3277d737e3b68932b3f584298aadbd91a56e54ad25bf4c8fcc0ba26b \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-1107f98e05cb

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=a8502c85aea2647d60bd19d771ff5d9b89662d3a233d1c14a1b2d672fcdab08d \
+  --label io.weighbridge.plan=b180c5d101feda4c27cc61a0fff9998002af0a78332e94ef85bd3f48753cabd3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=df5f844c07c7a34c5352a15a3f3ce4843be0a04ff5ed4b7766aa5bdd41041b3a \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-a8502c85aea2
+  --label io.weighbridge.spec=5b1aff14c1b14cdd3292bea754928aa3eafc785bdf195b71aed1c5a2f90b45b7 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-b180c5d101fe

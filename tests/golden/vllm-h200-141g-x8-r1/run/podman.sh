@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b51ba9d83f9e38885caa1dbb6700e4b359175a3dbf51f29a18478c944369a20a \
+  --label io.weighbridge.plan=ce8cf9c241a9ec5060677bff91d97837c485b1a1629f1d137d65da2993a18e40 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=3bfb7e3fe224c27dc85b1155c2ebc5ae6fed7c5ecf5e4bbe54667770b543f55d \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-b51ba9d83f9e
+  --label io.weighbridge.spec=30d49ea76e2b52392071354677d95edbf255f3bb4c3b73510db97e9f0adf0b64 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-ce8cf9c241a9

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=b4b8f7d8cad534258b1842ad650b5e45232914c70585ee1214405d9c3e4f8114 \
+  --label io.weighbridge.plan=fa20658e6315fb4745503385b61a0ff5581ecb9d0ead3ab9e006b531b57cc746 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=ce76af2757d1d8c72763646f3e6bbf82c5032740048021b3e1892691fa65cd57 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-b4b8f7d8cad5
+  --label io.weighbridge.spec=3863182c139b944c4e8afb9f5cbf83cfe5ac62f3e01fcc82744ec8387f02eb96 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-fa20658e6315

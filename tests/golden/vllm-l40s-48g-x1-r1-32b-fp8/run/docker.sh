@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=cf943558ea69d54690f9ffe578e38e02c9f44e4fb2248b55dc723cc38352e3be \
+  --label io.weighbridge.plan=2170b90531884f7f5455dc1a83c9ae4318b89e36bf1c7e76cdf9bbfd4a0dec92 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=a223990e3ccda1975ced802da101baf795a0cd74891d0f2e578c871770362dac \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-cf943558ea69
+  --label io.weighbridge.spec=9bb950a3cb63b7630416c1c4ab291cd875c0427c16951fe2cf77aa9e5e304666 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2170b9053188

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=18096ecd4e30b0f9c79139f9a305777dd840c2b92d2592b20874a7a19ff94364 \
+  --label io.weighbridge.plan=e13ba2a68d4f701581b530a582246f8ccdc82a3d124962da949081b12423c8c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=8a021a7ad0fd99f45d0df27f6c7275f32007c7cb6173747d20cdd7ac269a5986 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-18096ecd4e30
+  --label io.weighbridge.spec=cecbd7761d2b6a08db79f383c7edd8b944a562b10e03d25028217ad7b20408cb \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-e13ba2a68d4f

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=743fd15fa33c7f97bfee34378dd03070a01ab24801c8f49d94b43f250a230050 \
+  --label io.weighbridge.plan=c1dacf2d6875359721fce23a85d488089096a7f043d4d2b2bed4ae9f8ed3f28a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=0026994c2ea45659d0f38c6c3074dfeb260e1ead698686ee12b2c77e725acbd5 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-743fd15fa33c
+  --label io.weighbridge.spec=02b952776e1d9eec44d901d890e62624a568736abc688e4c593516c492c6b0e7 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-c1dacf2d6875

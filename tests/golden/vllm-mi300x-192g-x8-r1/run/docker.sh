@@ -28,8 +28,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=daf162803c6edc0ee076b43af28d2c6ecf1ca1bb8e18078cd81140f8e23e1df1 \
+  --label io.weighbridge.plan=9a7104f14fad41395364747c9be8103428c6a7c2a0638a9edc62298d1814f04d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=8a318476d74d0597e87da4a08e585772775c33cb41399317e47f5ff95020fc56 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-daf162803c6e
+  --label io.weighbridge.spec=9218dae1f75f47141bec10785ba06ac4bf4044d75e50cea99600c2efaa7f6e30 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-9a7104f14fad

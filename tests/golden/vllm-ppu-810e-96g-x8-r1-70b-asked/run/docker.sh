@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f788283af3b426c41ae546463789583fe5429161b8f2bc2677fe61da783de036 \
+  --label io.weighbridge.plan=27908a6df951daee9326a840f54e1d5376e23c4be12e288ba43df3d88484045d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=7c83d4eeeddb976fc12d44265da216566d985e96019aefa02c34212cdb81787f \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-f788283af3b4
+  --label io.weighbridge.spec=95ce035ce004be3b9718c264c571de3fe5753403c98a455b3a47cafb616df8a2 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-27908a6df951

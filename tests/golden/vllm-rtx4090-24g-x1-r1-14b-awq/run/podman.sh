@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=63ca31442a6dedd56abf9642f6f9934f24a68bb688f8fa8ef72f260c0399c752 \
+  --label io.weighbridge.plan=b652f03740837bbc55d66ffc1ddb7385da4d5ec723b8da33ab6ecab9413c5d0e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=b9f8d38a735bfd816c1b9362d352740b4e79f73672efed441d81e5e1e5f3f932 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-63ca31442a6d
+  --label io.weighbridge.spec=4316e261a3fc6697168ce2f97670507f84914ee2a4b2f78c0fb2db7210ac021f \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-b652f0374083

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=12393a02843e743edd247faa95aa06cef49118f6633f24d579619e1308982101 \
+  --label io.weighbridge.plan=13423e4220304f66acd174dbbd9345b2412d7962b6586e17b0c00d559568e8d1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=aa88f899eb037f4ecdf9db47f3c39b606e37b0d015eb25761d6ad76f4263392f \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-12393a02843e
+  --label io.weighbridge.spec=44181be10078b10e747da7cc6a3e9d55b5d2015d655fa51a7a41a1b53bc1dde3 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-13423e422030

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=e7ec93680de2897fdc9c63873ca76857c2c5848c1b1848b2675c0f194d061b79 \
+  --label io.weighbridge.plan=316a726e2efa6a17c542930d946089cd0c8021fb67b571cfdb3d753262a2773d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=b9f8aabe6e115729a0147d7a004d1586fbdc3f3859d405cc0735c96b7200e491 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-e7ec93680de2
+  --label io.weighbridge.spec=a542a71a4ec44fc67cb8bfb5a354074d0139bd9298f53baf6ec55d6f67d411a6 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-316a726e2efa

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=68fd1ad24c540fbeb12673e5673e23e1ddff7e587775937586648f944082da8d \
+  --label io.weighbridge.plan=574240fd143ef7f30b6ad5ade2c9f3304267ee9c245cbd94b2b85d3dd2afc879 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=935b89e3aedcb421515c1d1e3d5cd74803acaf4f993e3616ddcbb71a32eda886 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-68fd1ad24c54
+  --label io.weighbridge.spec=fb8f65dfe2e2e56d07c3dc1b6e938e5b401e22fadaa98436693af2aa7cf51a63 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-574240fd143e

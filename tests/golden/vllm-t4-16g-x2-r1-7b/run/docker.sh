@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=24099d02da6db24e2d3648a32b75a1c12c680bc3614350af28ce1ec76e750d26 \
+  --label io.weighbridge.plan=70e0070be271e93d5a8ee71a2f1d541e454df2ac67b5c541c51924ce15e7f784 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=005bcef08a1d5c27a663093fd76da9aeecfdc535859da5746bbcf68dadc8801c \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-24099d02da6d
+  --label io.weighbridge.spec=4549643c48e2aa2c20b9df3a1a046efbe4fa5974fff8606dc4373bfb371009ba \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-70e0070be271
