@@ -162,6 +162,18 @@ def test_keys_come_and_go_and_no_connection_with_them(gate: Gate) -> None:
         kept.close()
 
 
+def test_a_stream_keeps_the_name_it_began_with(gate: Gate) -> None:
+    header = {"Authorization": f"Bearer {gate.ring.add('erin', 'api').value}"}
+    until(200, gate, header["Authorization"].removeprefix("Bearer "))
+    with gate.client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}, headers=header) as running:
+        gate.ring.revoke("erin")
+        until(401, gate, header["Authorization"].removeprefix("Bearer "))
+        assert running.read().rstrip().endswith(b"[DONE]")
+        asked = running.headers["x-request-id"]
+    wait_for(lambda: asked in {row["id"] for row in log_of(NAME)})
+    assert next(row["key"] for row in log_of(NAME) if row["id"] == asked) == "erin"
+
+
 @pytest.mark.parametrize(
     ("scope", "path"), [("api", "/v1/models"), ("api", "/console/plan.json"), ("metrics", "/metrics")]
 )
