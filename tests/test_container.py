@@ -156,7 +156,7 @@ class Ends:
 
     @staticmethod
     def started(code: str) -> subprocess.Popen[bytes]:
-        began = subprocess.Popen([sys.executable, "-c", code + "\nprint(flush=True)\ntime.sleep(60)"],
+        began = subprocess.Popen([sys.executable, "-c", code + "\nprint(flush=True)\ntime.sleep(5)"],
                                  stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
         assert began.stdout is not None
         with began.stdout as ready:
@@ -174,9 +174,9 @@ class Ends:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-            for process in (self.found.gateway.process, self.found.engine):
-                process.kill()
-                process.wait()
+            self.found.engine.kill()
+            self.found.engine.wait()
+            self.found.gateway.process.wait()
 
 
 SLOW = "import signal, time\nsignal.signal(signal.SIGQUIT, lambda *_: None)"
@@ -198,6 +198,7 @@ def test_an_end_that_is_asked_for_while_it_comes_by_itself(
     else:
         ends.found.unproven.set()
     assert ends.over(asked) == code
+    assert ends.found.gateway.process.returncode == -signal.SIGTERM, "told to end, before it ended by itself"
 
 
 # --- nginx
