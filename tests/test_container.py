@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,62 @@ def test_a_death_has_the_code_that_a_shell_gives_it(supervise: Any) -> None:
     assert [supervise._code(status) for status in (0, 78, -9, -15)] == [0, 78, 137, 143]
 
 
+class Ends:
+    """A supervisor of real processes: a gateway that takes its time, and an engine."""
+
+    def __init__(self, supervise: Any, gateway: str, engine: str) -> None:
+        settings = supervise.Settings({})
+        self.found = supervise.Supervisor({"gateway": {}}, settings, [])
+        self.found.gateway.process = self.started(gateway)
+        self.found.engine = self.started(engine)
+
+    @staticmethod
+    def started(code: str) -> subprocess.Popen[bytes]:
+        began = subprocess.Popen([sys.executable, "-c", code + "\nprint(flush=True)\ntime.sleep(5)"],
+                                 stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
+        assert began.stdout is not None
+        with began.stdout as ready:
+            ready.readline()
+        return began
+
+    def over(self, after: float | None) -> int | None:
+        """The exit code, when the end is asked for after so many seconds."""
+        before = signal.signal(signal.SIGALRM, self.found._end)
+        signal.setitimer(signal.ITIMER_REAL, after or 0)
+        try:
+            code = self.found._over()
+            assert code is None or isinstance(code, int)
+            return code
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            self.found.engine.kill()
+            self.found.engine.wait()
+            self.found.gateway.process.wait()
+
+
+SLOW = "import signal, time\nsignal.signal(signal.SIGQUIT, lambda *_: None)"
+SIMPLE = "import time"
+
+
+@pytest.mark.parametrize(
+    ("dies", "asked", "code"), [(True, 0.3, 0), (True, None, 137), (False, 0.3, 0), (False, None, 70)]
+)
+def test_an_end_that_is_asked_for_while_it_comes_by_itself(
+    dies: bool, asked: float | None, code: int, supervise: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine died, or never proved itself; a gateway that still answers somebody is not waited for any longer."""
+    monkeypatch.setattr(supervise, "_LAST_ANSWERS_SECONDS", 60 if asked else 0.2)
+    ends = Ends(supervise, SLOW, SIMPLE)
+    if dies:
+        ends.found.engine.kill()
+        ends.found.engine.wait()
+    else:
+        ends.found.unproven.set()
+    assert ends.over(asked) == code
+    assert ends.found.gateway.process.returncode == -signal.SIGTERM, "told to end, before it ended by itself"
+
+
 # --- nginx
 
 
@@ -168,11 +225,60 @@ def test_the_files_hold_hashes_and_no_key(gateway: Any, tmp_path: Path) -> None:
     assert (tmp_path / "home" / "key").read_text().strip() not in written
     assert '"https://a.example" "https://a.example";' in written
     assert "rate=7r/s" in written
-    before = (tmp_path / "api.keys").read_text()
+    assert list(opened(tmp_path).values()) == ["owner", "metrics"]
     found.settings.keys.write_text("")
     found.follow()
-    assert " owner\n" in before
-    assert (tmp_path / "api.keys").read_text() == "\n", "the last key can be revoked too"
+    assert opened(tmp_path) == {}, "the last key can be revoked too"
+
+
+def opened(folder: Path) -> dict[str, str]:
+    """scope/hash -> name, of all that njs would find."""
+    return {f"{p.parent.name}/{p.name}": p.read_text() for s in ("api", "metrics") for p in (folder / s).iterdir()}
+
+
+def key_lines(*rows: str) -> str:
+    """A key file of `name scope digit`, where the digit stands for a hash."""
+    return "".join(f"{name} {scope} sha256:{digit * 64}\n" for name, scope, digit in map(str.split, rows))
+
+
+def test_a_key_is_a_file_that_only_the_container_reads_and_one_that_stays_is_not_touched(
+    gateway: Any, tmp_path: Path
+) -> None:
+    for scope in ("api", "metrics"):  # a container that is started again without a tmpfs
+        (tmp_path / scope).mkdir()
+        (tmp_path / scope).chmod(0o755)
+        (tmp_path / scope / ("f" * 64)).write_text("mallory")
+    found = prepared(tmp_path, gateway)
+    assert list(opened(tmp_path).values()) == ["owner", "metrics"], "what an earlier start left is gone"
+    for scope in ("api", "metrics"):
+        assert (tmp_path / scope).stat().st_mode & 0o777 == 0o700
+        assert {p.stat().st_mode & 0o777 for p in (tmp_path / scope).iterdir()} == {0o600}
+    found.settings.keys.write_text(key_lines("a api 1", "b api 2", "c metrics 3"))
+    found.follow()
+    inode = (tmp_path / "api" / ("1" * 64)).stat().st_ino
+    found.settings.keys.write_text(key_lines("a api 1", "bee api 2", "c api 3", "d metrics 4"))
+    found.follow()
+    wanted = {"api/" + "1" * 64: "a", "api/" + "2" * 64: "bee", "api/" + "3" * 64: "c", "metrics/" + "4" * 64: "d"}
+    assert opened(tmp_path) == wanted
+    assert (tmp_path / "api" / ("1" * 64)).stat().st_ino == inode
+
+
+def test_what_is_revoked_is_gone_before_anything_is_written(gateway: Any, tmp_path: Path) -> None:
+    """In both scopes: a key that changes its scope is never open in the two."""
+    found, steps = prepared(tmp_path, gateway), list[dict[str, str]]()
+    found.settings.keys.write_text(key_lines("a api 1", "b metrics 2"))
+    found.follow()
+    write = found._write
+
+    def watched(name: str, text: str) -> None:
+        steps.append(opened(tmp_path))
+        write(name, text)
+
+    found._write = watched
+    found.settings.keys.write_text(key_lines("a metrics 1", "b api 2"))
+    found.follow()
+    assert steps[0] == {}
+    assert len(opened(tmp_path)) == len(steps) == 2
 
 
 def pair(folder: Path) -> tuple[bytes, bytes]:
@@ -197,7 +303,7 @@ def test_a_pair_that_is_none_stands_in_the_way_of_no_other_change(
     found.settings.keys.write_text("")
     found.follow()
     assert served.read_bytes() == one[0] + b"\n" + one[1]
-    assert (tmp_path / "api.keys").read_text() == "\n"
+    assert opened(tmp_path) == {}
     said = capsys.readouterr().err
     assert "check tls failed" in said
     assert "the certificate and its key stay as they were" in said
@@ -269,16 +375,36 @@ def test_no_room_ends_nothing_and_is_tried_again(
     gateway: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = prepared(tmp_path, gateway)
-    before = (tmp_path / "api.keys").read_text()
-    found.settings.keys.write_text(found.settings.keys.read_text().replace("owner", "proprietor"))
+    found.settings.keys.write_text(key_lines("a api 1", "b api 2"))
+    found.follow()
+    one, two = "api/" + "1" * 64, "api/" + "2" * 64
+    found.settings.keys.write_text(key_lines("a api 1", "longer api 3"))
     with no_room():
         found.follow()
         found.follow()
     assert capsys.readouterr().err.count("cannot be taken over yet") == 1, "said once"
-    assert (tmp_path / "api.keys").read_text() == before
+    assert opened(tmp_path) == {one: "a"}, "what was revoked is gone, what stays is open"
+    found.settings.keys.write_text(key_lines("a api 1", "b api 2"))
     found.follow()
-    assert "proprietor" in (tmp_path / "api.keys").read_text()
-    assert sorted(p.name for p in tmp_path.glob(".*")) == []
+    assert opened(tmp_path) == {one: "a", two: "b"}, "back to what it was, and that is not what stands there"
+    assert sorted(p.name for p in tmp_path.rglob(".*")) == []
+
+
+def test_a_look_that_fails_is_said_once_a_second(
+    gateway: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = prepared(tmp_path, gateway)
+    text = "echo '[error] 1#1: *1 js: keys: api: EACCES' >&2;"
+    found._words = lambda: ["sh", "-c", text * 50 + "echo '[emerg] another' >&2"]
+    capsys.readouterr()
+    found.start()
+    found.process.wait()
+    found.relay.join(10)
+    found.process.stderr.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("[error] 1#1: *1 js: keys: api: EACCES") < 5
+    assert said[0] == "[error] 1#1: *1 js: keys: api: EACCES"
+    assert said[-1] == "[emerg] another"
 
 
 def test_a_drain_needs_no_room_and_takes_the_time_it_is_told(gateway: Any, tmp_path: Path) -> None:

@@ -162,6 +162,45 @@ def test_keys_come_and_go_and_no_connection_with_them(gate: Gate) -> None:
         kept.close()
 
 
+def test_a_stream_keeps_the_name_it_began_with(gate: Gate) -> None:
+    header = {"Authorization": f"Bearer {gate.ring.add('erin', 'api').value}"}
+    until(200, gate, header["Authorization"].removeprefix("Bearer "))
+    with gate.client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}, headers=header) as running:
+        gate.ring.revoke("erin")
+        until(401, gate, header["Authorization"].removeprefix("Bearer "))
+        assert running.read().rstrip().endswith(b"[DONE]")
+        asked = running.headers["x-request-id"]
+    wait_for(lambda: asked in {row["id"] for row in log_of(NAME)})
+    assert next(row["key"] for row in log_of(NAME) if row["id"] == asked) == "erin"
+
+
+@pytest.mark.parametrize(
+    ("scope", "path"), [("api", "/v1/models"), ("api", "/console/plan.json"), ("metrics", "/metrics")]
+)
+def test_a_look_that_fails_is_no_wrong_key(scope: str, path: str, gate: Gate) -> None:
+    """401 makes a client give up, and 503 makes it come again; neither is a way in."""
+    assert gate.ring.own_metrics is not None
+    key = gate.ring.own_metrics.read_text().strip() if scope == "metrics" else gate.key
+    folder = f"/run/weighbridge/{scope}"
+    before = messages(NAME).count(f"js: keys: {scope}: EACCES")
+    docker("exec", NAME, "chmod", "000", folder)
+    try:
+        for sent in (key, key + "x") * 10:
+            answer = gate.client.get(path, headers={"Authorization": f"Bearer {sent}"})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.json()["error"] == {
+                "message": "keys cannot be looked up now", "type": "server_error", "param": None,
+                "code": "keys_unavailable",
+            }  # fmt: skip
+        assert gate.code(path) == 401, "who sent none needs no look"
+    finally:
+        docker("exec", NAME, "chmod", "700", folder)
+    assert gate.code(path, Authorization=f"Bearer {key}") == 200
+    assert gate.code(path, Authorization=f"Bearer {key}x") == 401
+    assert 1 <= messages(NAME).count(f"js: keys: {scope}: EACCES") - before < 10, "not a line a request"
+    assert key not in messages(NAME)
+
+
 def test_a_key_file_that_is_wrong_changes_nothing_and_is_not_repeated(gate: Gate) -> None:
     text = gate.ring.file.read_text()
     gate.ring.file.write_text(text + "carol api wb-this-is-a-plain-key\n")
@@ -314,8 +353,15 @@ def test_the_log_has_names_and_neither_keys_nor_queries(gate: Gate) -> None:
     asked = gate.client.post(f"{ASK}?canary={gate.key}", json={"prompt": "a canary in the body"})
     other = gate.client.get(f"/console/none?canary={gate.key}")
     wait_for(lambda: other.headers["x-request-id"] in {row["id"] for row in log_of(NAME)})
-    row = next(row for row in log_of(NAME) if row["id"] == asked.headers["x-request-id"])
-    assert {"key": "owner", "path": ASK, "status": 200}.items() <= row.items()
+    rows = {row["id"]: row for row in log_of(NAME)}
+    assert {"key": "owner", "path": ASK, "status": 200}.items() <= rows[asked.headers["x-request-id"]].items()
+    assert {"key": "owner", "status": 404}.items() <= rows[other.headers["x-request-id"]].items()
+    assert gate.ring.own_metrics is not None
+    metrics = {"Authorization": f"Bearer {gate.ring.own_metrics.read_text().strip()}"}
+    named = {gate.client.get(path, headers=metrics).headers["x-request-id"]: path for path in ("/metrics", "/none")}
+    wait_for(lambda: named.keys() <= {row["id"] for row in log_of(NAME)})
+    seen = {row["path"]: row["key"] for row in log_of(NAME) if row["id"] in named}
+    assert seen == {"/metrics": "metrics", "/none": ""}, "a key for metrics is looked for where one is asked for"
     done = subprocess.run(["docker", "logs", NAME], capture_output=True, text=True, check=True)
     assert "canary" not in done.stdout + done.stderr
     assert gate.key not in done.stdout + done.stderr
@@ -426,8 +472,8 @@ def test_clients_that_say_nothing_or_little_keep_nobody_waiting(gate: Gate) -> N
 
 
 def test_the_gateway_itself_never_failed(gate: Gate) -> None:
-    """Of all that came before: no answer of the gateway's own is a 5xx, but for those before the first token."""
-    rows = log_of(NAME)
+    """Of all that came before: no answer of its own is a 5xx, but before the first token, or where it has no keys."""
+    rows = [row for row in log_of(NAME) if row["key"] != "!"]
     assert len(rows) > 100
     own = [r for r in rows if r["status"] >= 500 and not r["engine_status"] and r["path"] != "/health"]
     assert own == []
@@ -633,6 +679,19 @@ def test_who_is_asking_when_the_engine_dies_is_answered(tmp_path: Path) -> None:
         assert exit_code(name) == 137
 
 
+def test_a_stop_while_the_last_answers_are_given_does_not_wait_for_them(tmp_path: Path) -> None:
+    """The engine died and somebody is still sending; whoever says stop then has a container that was stopped."""
+    name = f"{NAME}-hurry"
+    with appliance(name, tmp_path, restart="no") as (ring, port), socket.create_connection(("127.0.0.1", port)) as late:
+        assert ring.own is not None
+        late.sendall((POST.replace("KEY", ring.own.read_text().strip()) + "Content-Length: 9\r\n\r\n12345").encode())
+        time.sleep(0.3)
+        docker("exec", name, "python3", "-c", KILL, "stub.py")
+        wait_for(lambda: "the engine ended with 137" in messages(name))
+        docker("kill", "--signal", "TERM", name)
+        assert exit_code(name) == 0
+
+
 KILL = """
 import os, pathlib, sys
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
@@ -713,7 +772,7 @@ def test_uploads_cannot_take_the_room_of_keys_and_draining(tmp_path: Path) -> No
 
 
 def test_a_full_disk_of_its_own_ends_no_supervision(tmp_path: Path) -> None:
-    """Whatever filled it: what changed is taken over once there is room, and it drains all the same."""
+    """Whatever filled it: a revocation needs no room, a new key is taken over once there is some, and it drains."""
     name, whole = f"{NAME}-room", list[bool]()
     with (
         appliance(name, tmp_path, restart="no") as (ring, port),
@@ -724,12 +783,14 @@ def test_a_full_disk_of_its_own_ends_no_supervision(tmp_path: Path) -> None:
         fill = "cat /dev/zero >/run/weighbridge/filler; :"
         docker("exec", name, "sh", "-c", fill)
         ring.revoke("alice")
+        assert until(401, gate, alice) < 10
+        bob = ring.add("bob", "api").value
         wait_for(lambda: "cannot be taken over yet" in messages(name))
         time.sleep(2)
         assert messages(name).count("cannot be taken over yet") == 1
-        assert gate.code_of(gate.key) == 200
+        assert (gate.code_of(gate.key), gate.code_of(bob), gate.code_of(alice)) == (200, 401, 401)
         docker("exec", name, "rm", "/run/weighbridge/filler")
-        assert until(401, gate, alice) < 10
+        assert until(200, gate, bob) < 10
         docker("exec", name, "sh", "-c", fill)
         with client.stream("POST", ASK, json={"stream": True, "max_tokens": 200}) as running:
             drained(name, port, then=lambda: whole.append(running.read().rstrip().endswith(b"[DONE]")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import sys
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def writable(check: str, folder: Path) -> None:
     """Raises Wrong when this uid cannot write to a folder."""
     if not os.access(folder, os.W_OK):
         raise Wrong(check, f"{folder} cannot be written by uid {os.getuid()}", f"start with --tmpfs {folder}")
+
+
+def no_pair(file: Path) -> str | None:
+    """Why certificate and key in a file do not belong together; None when they do."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file, password=lambda: "")
+    except (ssl.SSLError, ValueError) as e:
+        return str(getattr(e, "reason", None) or e)
+    return None
 
 
 if __name__ == "__main__":

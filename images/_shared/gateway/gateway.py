@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from checks import Wrong, read_keys, readable, writable
+from checks import Wrong, no_pair, read_keys, readable, writable
 
 HOME = Path("/opt/weighbridge")
 RUN = Path("/run/weighbridge")
@@ -27,6 +26,8 @@ MODULE = "ngx_http_js_module.so"
 _TEST_SECONDS = 20
 _MOST_STREAMS = 4096  # two workers of 4096 connections, and a stream has one on either side
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
+_PARTLY = b"\0"  # no key file: as long as what stands there may be half of the old and half of the new
+_LOOK_FAILED = b" js: keys: "  # what keys.js says
 _QUERY = re.compile(r"(?<=[\w/.%~-])\?[^\s\"]*")
 TLS = """listen {port} ssl so_keepalive=60s:15s:4;
 ssl_certificate "{pair}";
@@ -43,7 +44,7 @@ map $cors_origin $cors_methods {{ default ""; "~." "GET, POST"; }}
 map $cors_origin $cors_headers {{ default ""; "~." "Authorization, *"; }}
 map $host $cors_vary {{ default "{vary}"; }}
 map "$request_method $cors_origin" $preflight {{ default ""; "~^OPTIONS ." 1; }}
-map $api_key $limited {{ default $api_key; "" "(anybody)"; }}
+map $api_key $limited {{ default $api_key; "" "(anybody)"; "!" "(anybody)"; }}
 limit_req_zone $limited zone=requests:2m rate={rate}r/s;
 limit_conn_zone $limited zone=streams:2m;
 limit_req_status 429;
@@ -99,7 +100,7 @@ class Seen(NamedTuple):
 
 
 class Gateway:
-    """nginx, and the files of /run/weighbridge that it includes."""
+    """nginx, and the files of /run/weighbridge that it reads."""
 
     def __init__(
         self, plan: dict[str, Any], settings: Settings, home: Path = HOME, run: Path = RUN, bodies: Path = BODIES
@@ -110,7 +111,7 @@ class Gateway:
         self.waits_for = ""
 
     def prepare(self) -> None:
-        """Every file that nginx.conf includes. Raises Wrong."""
+        """Every file that nginx reads there. Raises Wrong."""
         writable("run", self.run)
         writable("run", self.bodies)
         engine = self.plan["gateway"]["socket"]
@@ -145,7 +146,8 @@ class Gateway:
 
     def _aside(self, name: str, content: bytes) -> Path:
         """A file beside the one that it is to replace, for nobody else to read; none is left where it cannot be."""
-        aside = self.run / f".{name}"
+        place = self.run / name
+        aside = place.with_name(f".{place.name}")
         try:
             aside.unlink(missing_ok=True)
             with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -156,9 +158,18 @@ class Gateway:
         return aside
 
     def _write_keys(self) -> None:
+        """A file a key: `<scope>/<sha256>` holds the name. What is revoked goes first, which needs no room."""
         found = read_keys(self.settings.keys)
         for scope, names in found.items():
-            self._write(f"{scope}.keys", "\n" + "".join(f"{digest} {name}\n" for digest, name in sorted(names.items())))
+            folder = self.run / scope
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)  # whatever the umask
+            for gone in {p.name for p in folder.iterdir()} - names.keys():
+                (folder / gone).unlink()
+        for scope, names in found.items():
+            for digest, name in names.items():
+                if _content(self.run / scope / digest) != name.encode():  # none that stays needs room
+                    self._write(f"{scope}/{digest}", name)
         say(f"{len(found['api'])} keys and {len(found['metrics'])} keys for metrics")
 
     def _write_pair(self, now: Seen) -> None:
@@ -173,7 +184,7 @@ class Gateway:
             if content is None:
                 raise Wrong("tls", f"{path} cannot be read", f"on the host: let uid {os.getuid()} read it")
         aside = self._aside("tls.pem", (now.cert or b"") + b"\n" + (now.key or b""))
-        reason = _no_pair(aside)
+        reason = no_pair(aside)
         if reason is None:
             reason = self._served(aside)
         if reason is not None:
@@ -220,24 +231,31 @@ class Gateway:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._words(), stderr=subprocess.PIPE, start_new_session=True)
-        threading.Thread(target=self._relay, daemon=True).start()
+        self.relay = threading.Thread(target=self._relay, daemon=True)
+        self.relay.start()
 
     def _relay(self) -> None:
         """nginx's own messages, less query strings: a client may have put a key there."""
         assert self.process is not None and self.process.stderr is not None  # noqa: PT018
+        quiet_until = 0.0
         for line in self.process.stderr:
+            if _LOOK_FAILED in line:  # each request says so
+                if time.monotonic() < quiet_until:
+                    continue
+                quiet_until = time.monotonic() + 1
             print(_QUERY.sub("?…", line.decode(errors="replace")), end="", file=sys.stderr, flush=True)
 
     def follow(self) -> None:
         """Take over keys and certificates that changed. A wrong file is named in the log and changes nothing.
 
-        What no room is left for is tried again at the next look: a key that was revoked must not stay for that.
+        What no room is left for is tried again at the next look. A key that was revoked needs none.
         """
         now, before = self._look(), self.seen
         if now == before:
             return
         try:
             if now.keys != before.keys:
+                self.seen = before._replace(keys=_PARTLY)
                 self._take("keys", self._write_keys)
                 self.seen = before._replace(keys=now.keys)
             if now[1:] != before[1:]:
@@ -293,15 +311,17 @@ class Gateway:
         left = len(old & self.workers())
         say("every stream has ended" if not left else "the time is up, streams are cut")
 
-    def stop(self, seconds: float) -> None:
-        """Nobody new is let in; who has begun to ask is still answered, within so long."""
+    def stop(self, seconds: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Nobody new is let in; who has begun to ask is still answered, within so long or until there is a hurry."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGQUIT)
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if hurry() or time.monotonic() >= deadline:
+                self.process.send_signal(signal.SIGTERM)
+                return
+            time.sleep(0.05)
 
 
 def _content(path: Path | str | None) -> bytes | None:
@@ -309,15 +329,6 @@ def _content(path: Path | str | None) -> bytes | None:
         return Path(path).read_bytes() if path else None
     except OSError:
         return None
-
-
-def _no_pair(file: Path) -> str | None:
-    """Why certificate and key in a file do not belong together; None when they do."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file, password=lambda: "")
-    except (ssl.SSLError, ValueError) as e:
-        return str(getattr(e, "reason", None) or e)
-    return None
 
 
 def _children(parent: int) -> set[int]:

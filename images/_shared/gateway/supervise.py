@@ -128,15 +128,23 @@ class Supervisor:
         if engine is not None:
             if engine != WRONG:  # a check that failed has said so
                 say(f"the engine ended with {_code(engine)}")
-            self.gateway.stop(_LAST_ANSWERS_SECONDS)
-            return _code(engine) or 1  # an engine that ends by itself is never a success
+            self._last_answers()
+            return self._unless_asked(_code(engine) or 1)  # an engine that ends by itself is never a success
         if gateway is not None or self.unproven.is_set():
             if gateway is not None:
                 say(f"the gateway ended with {_code(gateway)}")
-            self.gateway.stop(_LAST_ANSWERS_SECONDS)
-            self._stop_engine(_ENGINE_SECONDS)
-            return FAILED if gateway is None else _code(gateway) or 1
+            self._last_answers()
+            self._stop_engine(_ENGINE_SECONDS - 1)
+            return self._unless_asked(FAILED if gateway is None else _code(gateway) or 1)
         return None
+
+    def _last_answers(self) -> None:
+        """Whoever asks for the end meanwhile does not wait for them: the engine has to end in that time too."""
+        self.gateway.stop(_LAST_ANSWERS_SECONDS, lambda: self.ended)
+
+    def _unless_asked(self, code: int) -> int:
+        """Who asked for the end while it came by itself has what was asked for."""
+        return 0 if self.ended else code
 
     def _drain(self) -> int:
         assert self.engine is not None

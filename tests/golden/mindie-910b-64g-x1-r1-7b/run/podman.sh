@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=7b4da2ea5ce450f0a3ba24273db9aeb355bd2c5f52c221360b55be42943a31e0 \
+  --label io.weighbridge.plan=df67558eb04cde5369f07bb10b228b13a8fece94b444b9754c0d408a26660f76 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=fb0a210d1097a3ce2ad6b92e65b23fe755082150ed588a08acdb93eb8a80fb99 \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-7b4da2ea5ce4
+  --label io.weighbridge.spec=70867760dc19fc444df0e3882dd8c86353ee454ea8c82d618b1cf1eb69e9d8ff \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-df67558eb04c

@@ -37,8 +37,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b2d6963317f7b0517f6c52646fee621ab0edaff18949caa29340449af586e02d \
+  --label io.weighbridge.plan=9f76cb5173f0390526f40496ecc0977c5d72dc7e7eba48a30490482f6eff8eee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=bbd01045a970b495e7c3ccb683fdfba615cc85b3d8896b4d699d4489dbd812f7 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-b2d6963317f7
+  --label io.weighbridge.spec=5e94fccb30c49c6b750630f476a63cedc18e12e1a7a0983b0f36e2a3f36dba98 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-9f76cb5173f0

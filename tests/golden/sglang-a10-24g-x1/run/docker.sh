@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=a4766af49d3d7bbfed26faa211dcf5fc912b38de5d961f653ec13b8358d61f00 \
+  --label io.weighbridge.plan=1c6343b763aa12b04c93fbae000e0a6b62b3b3b3808fb6b88cc5bcc51e39e624 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=65d1d7d5c5220a87f86c1f5cae2b614a380308350e183a86ff1589175947839f \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-a4766af49d3d
+  --label io.weighbridge.spec=e2053e549ce40db7690d6b6db4bb658b0ed2d525fac4a36d514964d87d284b8b \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-1c6343b763aa

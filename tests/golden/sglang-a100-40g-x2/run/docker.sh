@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=75f4a13e3e0d7cc18e616881c9df31e97100e7e5e13f4f85778b386f09ad362e \
+  --label io.weighbridge.plan=266030b471c81d0bce9d53a61d667854df3d4901d9bc9308998896ce701e3702 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=56ba98f1431aa090cdd91b9c51ff1202c5a8c95feaedfab05046db65ee6f04dd \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-75f4a13e3e0d
+  --label io.weighbridge.spec=6fa13ce1a93d10d5bc0d272a9244e9c78e310365dd606d5da3532ddf98a909bb \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-266030b471c8

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ac0bc74536c5781f55c56e5d77b7bbe95c56490594b7c5a2503eae23cb30399a \
+  --label io.weighbridge.plan=b485d2685a7b5cb9c3995e4775907d48c447278bd10f2ae8510452ab073594ee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=f5cf9b0255d6b4c6d89538349f1fc3732b022739cacde8d2a003a0816ce5b234 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-ac0bc74536c5
+  --label io.weighbridge.spec=8bc306e8f52f809aa2a8934db77bf2fd1cb5e1bd90ae054d9b6cff88d3d59ddb \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b485d2685a7b

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=41cf2b2f8b26ce1ab6831434e65aef9cc8a02900dfabd9151b3e4aaa6ea376e1 \
+  --label io.weighbridge.plan=e1ad71c9a8a4839816d5f4e73979589d745f951cf9580fd60f087bfecad4dc48 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=79725c044b599b294ffa9827904294a35143fb2cb3bd5f947dc01ed56e004a11 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-41cf2b2f8b26
+  --label io.weighbridge.spec=98699d1832aa3c9714329f0b731cfa59b29ce220e0ef7f8a5e0cb6323abaa84f \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-e1ad71c9a8a4

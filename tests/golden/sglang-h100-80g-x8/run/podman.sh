@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=342bcb7bb01c2d1385ce5ee52657ea252b3dea37e2bb2d4039bd427b51bda20e \
+  --label io.weighbridge.plan=7e463e24eb4fd503cf96379785999ffe27581b1d390d5b0cbc820d5d2f6b6e63 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=b8c31eb850684869715f683f3fb053d8bb701ffacddfd3a90c3044a84441019c \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-342bcb7bb01c
+  --label io.weighbridge.spec=a4f05279aaaec509094a83e790aee21294911cc850a903172fd20f2fdf59d250 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-7e463e24eb4f

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=5e7cdc07668ad34f09f60920b8fecc7333e445a842d53db2b7575a8cb74c3b9b \
+  --label io.weighbridge.plan=b3cd2049a182ce8e70cbb9784a2d4c91b14f93d0df515f572b34a598b1fec11e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=3bbadd70d9a36e24512f7c0c422705de9d824657a537b950abfe94ae59b5d0d7 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-5e7cdc07668a
+  --label io.weighbridge.spec=3fbdceec9c7fa28f040c8901bb61c6af7e5f983aef892983d433ee26520260e3 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-b3cd2049a182

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c357c9b00a6bd878abab138e624683bfa98b46c465228a48b0f4b2c181f075c5 \
+  --label io.weighbridge.plan=c7f34011533086a9090fc3b57e0da54babb1f906993db311fce0a773bbf05ddb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8d961fadad4e14a1908db2f5bf46e08ec0e68ab8e3bb453dde20fe4bc94b1444 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c357c9b00a6b
+  --label io.weighbridge.spec=9f46c30b5fe7f4f11f94ed11bc8a97aff5563fa67415ad77a50bf2aa98fd2424 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c7f340115330

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=8b10c5073599dbaa407fdaa04a040722efb0b38a54b6b2a26a612afd1f7ed947 \
+  --label io.weighbridge.plan=fea24c2786143098f91b11ea83aef8d38c07a6ce9625bd800737b606f3155f17 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=1cee49635e43848d70054f1cf34e9d0de5a43e73d6a59fd8ce615eb0e08c290a \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-8b10c5073599
+  --label io.weighbridge.spec=e97d09663db384938239fdb1714e5643792d948ad619974780759a4682027fb3 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-fea24c278614

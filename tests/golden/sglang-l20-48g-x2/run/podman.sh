@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=667476256d3a0ddf8f63854d46910b5c7c9908b13662ceb595a66cf0b7552c84 \
+  --label io.weighbridge.plan=26e9c429d11b9b8bae5a1831ae26dd079b4d0ac6e7d9da984291246506624177 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=efd26d7541fbd3e7b2fc3f3f15c00c218c39a38ab7d8701b640a35ab06ee0e20 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-667476256d3a
+  --label io.weighbridge.spec=f4e5fdd34961f581a688bdfe91f70940ea894dd102448933f8d0dd693995b077 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-26e9c429d11b

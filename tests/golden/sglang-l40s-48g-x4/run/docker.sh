@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a6c4aed96d049c1adb050bfa3028a06df85d7bb96ea6f428a686672f465b13a2 \
+  --label io.weighbridge.plan=51e02af87227d241ab5c0eae49112e3cc23117245c6c00f0f022b047be67e58a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=4256dfa082581c05c9bc96981c4089a93bdfc830bef6422962c55c7594461efe \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-a6c4aed96d04
+  --label io.weighbridge.spec=2ebf847f54cb7fbf2397c9d5bf9a14382330395cd393523fe68317172247932c \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-51e02af87227

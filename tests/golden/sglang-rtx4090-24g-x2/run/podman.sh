@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=85d457decada33d01c17d6d4c4c90815eb38a6a1fec3b797108cbd0fd2f8eb3e \
+  --label io.weighbridge.plan=08080c9ef275df5a23b8c1b6fd8475109bf886ea6b0a3a60422419f12e4a8e0d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=9e74304dfafe280dcd3f06665d6f43daf6adc9284c9e9f0ba4800744f21c3d89 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-85d457decada
+  --label io.weighbridge.spec=bdeeec135079a5ba0627d11bd596da99aecfa52cdb7e30db7682f2a0b5631125 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-08080c9ef275

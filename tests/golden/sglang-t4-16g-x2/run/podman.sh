@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=3cf365c983b53c4c2fa5c51e5a4434b02b3ad3296e27ca50e3161df0a8786ded \
+  --label io.weighbridge.plan=ce569c38bd88ebefca24e5527a74eaffd3d830fbe75f377d6da4ecabb7763ff6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=b329683b9c19d8b5d7ef3217d06d4c897172965ec9fd774b7661236fb4ee7171 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-3cf365c983b5
+  --label io.weighbridge.spec=2b45b8dad330a98e82cc9e2cb0d6568b289581d6ca12453f0c62ca4afb829bdd \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ce569c38bd88

@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=eb5a9fc71ee36d56631c5af29aa3582ce195402cc6792350f8d2b4d2372447b7 \
+  --label io.weighbridge.plan=a914665029c838e7b74b482cf2e9db1bd7495261336e147474285fab103cd553 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=9447bcdbbbad5a9c5a862072d684ebebf6fda9f51b8971ed1b99251322093eec \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-eb5a9fc71ee3
+  --label io.weighbridge.spec=023fcd0d80c3b225a1f935fe9142e5c5aee134a0e7d4bf73e16a91979ab6b591 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a914665029c8

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=5d4f0665f1534ac8154479368dc059a5a51edd4408958be5b7df0debb3507224 \
+  --label io.weighbridge.plan=27654838a87626b244d802729051a041f4b9712e81625b068f4f2f6155734013 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=d5e8005ff04d795fcb9402d48d31567875abe245d8255d50cc9ea6dd78b93f8b \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-5d4f0665f153
+  --label io.weighbridge.spec=fe62d4e46ef149bcb5b2126ce1963f15990dd2fb97b95a29fbbf5286b05218df \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-27654838a876

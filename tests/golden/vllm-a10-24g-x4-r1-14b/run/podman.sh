@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=7e418db6063d18ca5693d5372f5af6f503634b40f8c8c1caba9f0761ec52af11 \
+  --label io.weighbridge.plan=9c1f34f28eb01c1f164844fc07cfd3541dc2a9767dab3296e4cf04d73aa5d9f6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=e721934f556f21fc8ac1e9191b44c0d6a1ae36fd69111fb5166a7fcacab20658 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-7e418db6063d
+  --label io.weighbridge.spec=ac8ce2195058a6fe43438314a7f3bf2d3715f0d8ad532aa1ff6ee016528b810c \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9c1f34f28eb0

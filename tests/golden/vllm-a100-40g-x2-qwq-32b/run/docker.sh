@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=f7797d9bfe82da005cd56dec0fa13d94f37b85f6fe6489d7c0c676b8374f07d3 \
+  --label io.weighbridge.plan=aa01eb2dfa26d73b10c88c5c404d4bc13282d8400d7a3c8c3af48cd0994a14de \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=a73855e6e6fee1ae4c838738653c8ed4ae5403e712b218866ec438f30fa7b9d9 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-f7797d9bfe82
+  --label io.weighbridge.spec=b61ea0dc735d5e0ab6907503fed0f990f538e731f69a190ff0423d950c5e7f37 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-aa01eb2dfa26

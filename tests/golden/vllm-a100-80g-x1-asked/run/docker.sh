@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=8848b4943fc225e8baaa1e732e6e42848e5e3b8371b486f057986cbb00d49b15 \
+  --label io.weighbridge.plan=24a348af7688173b4d882911cd9f4362cbd3c32a843f97f16cf409e7c79f5c2c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=7985f6235d5d02b8791b72722fcfa0a703c71e74c15c991171c2bdb312a45c8b \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-8848b4943fc2
+  --label io.weighbridge.spec=bcbc92d8389b030c75cc38b5ad2742874a83a4819bb90df9f2c8f5e58cea2e58 \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-24a348af7688

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=203daea83af6ec5dce0d77148a1bc402d699955ecf2d0c370ccc7422c77c66c0 \
+  --label io.weighbridge.plan=ada4c62f8383a7783bc31ce6a1f2ca48d0019e64f79eca78ba16274db08f1aec \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=17473f133a2dd87bd23bfb516b7be9208ba3960ca86c322a87a6ad0632b60c2b \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-203daea83af6
+  --label io.weighbridge.spec=fd58b22f1febd5e01d40ac6291df76cbcd73fdae5eeb090135b348f2223d5c8e \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ada4c62f8383

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=4f90000f12b1f8896391b7b87fcf80c80d62c6cb21b9191174c6f5dcb4fc01e4 \
+  --label io.weighbridge.plan=27757d536ce260bac1cdcbfba5c5da6985641a2b97bdfc62d6197b61e376f24f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=8f320330d027690eb48e9d9d0af7a3c9f7ea266262aa50f97fd5887385e26c88 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4f90000f12b1
+  --label io.weighbridge.spec=7a633f9a6de0db9e059e93ca67d59a0e276a85d79fae99fee098ef703dd73431 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-27757d536ce2

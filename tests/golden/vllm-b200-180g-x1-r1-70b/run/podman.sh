@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ef1542f22e7fefde91743a5006d32809ef1bc0961cae9cae13b59a5869e2255d \
+  --label io.weighbridge.plan=3b5a3172a3b82f89baf7c3b1c5ab33175041d9e293494b4b5aa0d28c79d1d012 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=4690893220a907f77e91104bfdfba109ab244d474371d7cb673c8eae89a64a75 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ef1542f22e7f
+  --label io.weighbridge.spec=b668e5f90f34b95455a4e4c41b09c8a8cd4f3b5dfa9b549c3bfca8ac86575a67 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-3b5a3172a3b8

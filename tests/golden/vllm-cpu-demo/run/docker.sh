@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=03d8e23e82b1b8e2e13f64ea2af4d01a30cba757bb4c715b0eb20f386b6c7e68 \
+  --label io.weighbridge.plan=a7a5907127bcaca6630d2c693f5a662d7f071274a64ee9b70648336f11568cc5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=c6c1bfa19c1e8c96c6b7b89ad3cd315ed88b444e9962d488ac62cf1ec97a3ac4 \
-  weighbridge/vllm:cpu-weighbridge-demo-03d8e23e82b1
+  --label io.weighbridge.spec=a5e99909de4c7279c2195def9b5e72be53b6faf13b39dbfa626f7612bc6b6c09 \
+  weighbridge/vllm:cpu-weighbridge-demo-a7a5907127bc

@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=41ee5564577059103e1057d3d098f686058b8bca08eaa48a3d1a19a1e3211fb1 \
+  --label io.weighbridge.plan=49fb9fccab686fdaf807d2f1b791bbcea548ac8d77773da1708f982fdd22fb55 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=ef2b95a740462dda52ec03781696eaad00cae9f3052afcbd311ac02c867ef398 \
-  weighbridge/vllm:cpu-it-s-a-model-id-41ee55645770
+  --label io.weighbridge.spec=40904528b575086b95475df8c3bef3330620e1b25da7855f54139c74c4c59f3e \
+  weighbridge/vllm:cpu-it-s-a-model-id-49fb9fccab68

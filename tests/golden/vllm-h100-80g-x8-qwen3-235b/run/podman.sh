@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d17f6684f13b1986547af186c6946a7c2997e15b5bf6c13f4cd4612b1fc315d6 \
+  --label io.weighbridge.plan=46be927ecbf36d5bbbb2d310a4a7abe7b2bb3ccba8c17a130daa84ceb13f1eb5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=31acff6df558d9112fae4deae9c882036161352cfaa6e134e4cdd4adad2d7bf9 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-d17f6684f13b
+  --label io.weighbridge.spec=1f269bbef3be64953a7e751004fad0470c21a1f9fa28d41faf98cabc213894c6 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-46be927ecbf3

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=e625368e69888587ade6ca9b30cbd7aa4399549f65bc62fbfcb205749445e08b \
+  --label io.weighbridge.plan=1107f98e05cb59644f7f3f8ff06ef6c6d9723a0c72b161503906b4feba8da8d5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=c070be582aa8f94f14d74fb354978621c5d9000b1b931cf1cb2eaa2f733abcf0 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-e625368e6988
+  --label io.weighbridge.spec=361d707b3277d737e3b68932b3f584298aadbd91a56e54ad25bf4c8fcc0ba26b \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-1107f98e05cb

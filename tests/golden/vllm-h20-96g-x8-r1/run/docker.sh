@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=da9d5e55a129a236ddde41edf3107c03563ff323327c25e710f6fce8971714b3 \
+  --label io.weighbridge.plan=b180c5d101feda4c27cc61a0fff9998002af0a78332e94ef85bd3f48753cabd3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8589e27e68a56be365ab3a930e40861b223eca73f0f7522c141453a60ba93c47 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-da9d5e55a129
+  --label io.weighbridge.spec=5b1aff14c1b14cdd3292bea754928aa3eafc785bdf195b71aed1c5a2f90b45b7 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-b180c5d101fe

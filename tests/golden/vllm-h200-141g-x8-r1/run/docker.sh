@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=078ba8659c011d33af23c5698b61fad32abe7be60a7a67905924675c7a2f9e7a \
+  --label io.weighbridge.plan=ce8cf9c241a9ec5060677bff91d97837c485b1a1629f1d137d65da2993a18e40 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=42f3cd18597c23835fcd22b62c357e80625f259411c7ef136977b0ea9fc936bb \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-078ba8659c01
+  --label io.weighbridge.spec=30d49ea76e2b52392071354677d95edbf255f3bb4c3b73510db97e9f0adf0b64 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-ce8cf9c241a9

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=9f5914e7e7dffd486cc848cde9240227fa070858de38f7059dc16c40978038fa \
+  --label io.weighbridge.plan=fa20658e6315fb4745503385b61a0ff5581ecb9d0ead3ab9e006b531b57cc746 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=43caa8dc334d57f69040eae71c1fd2ca9efd4738ce83a28298b658cae5104005 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-9f5914e7e7df
+  --label io.weighbridge.spec=3863182c139b944c4e8afb9f5cbf83cfe5ac62f3e01fcc82744ec8387f02eb96 \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-fa20658e6315

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=002b2028425c8233f46be8f8383560ecc9af7e6a8f33be4833fd466bd96abfff \
+  --label io.weighbridge.plan=2170b90531884f7f5455dc1a83c9ae4318b89e36bf1c7e76cdf9bbfd4a0dec92 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=9dea73d1b5e2a99028fb5ebc52e923c05df3b8a27731d4111e0b89c85a7aca22 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-002b2028425c
+  --label io.weighbridge.spec=9bb950a3cb63b7630416c1c4ab291cd875c0427c16951fe2cf77aa9e5e304666 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2170b9053188

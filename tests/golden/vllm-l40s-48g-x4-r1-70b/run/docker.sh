@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=874079dd735e619c5fa5ac8737d18efb328814c88cd5ab1b8aefeafcc6362f0d \
+  --label io.weighbridge.plan=e13ba2a68d4f701581b530a582246f8ccdc82a3d124962da949081b12423c8c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=da5eaaba02bf123ef5236579ffb11c34a6604a8e8bf56525e5fb49551020b655 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-874079dd735e
+  --label io.weighbridge.spec=cecbd7761d2b6a08db79f383c7edd8b944a562b10e03d25028217ad7b20408cb \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-e13ba2a68d4f

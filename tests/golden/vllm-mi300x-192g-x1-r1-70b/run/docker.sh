@@ -27,8 +27,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=6e15b4400893999fff9e25ca08a2289611266e5274efd339a2ac0a94f13361a2 \
+  --label io.weighbridge.plan=c1dacf2d6875359721fce23a85d488089096a7f043d4d2b2bed4ae9f8ed3f28a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=ed112964d22064315c2c23e2cf97a482c571cab92b77002336c7637db1175bbf \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-6e15b4400893
+  --label io.weighbridge.spec=02b952776e1d9eec44d901d890e62624a568736abc688e4c593516c492c6b0e7 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-c1dacf2d6875

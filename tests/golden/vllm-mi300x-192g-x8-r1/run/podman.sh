@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=4c5eca94814d69e883d264436fb961f008ac2eb6a50fcc7a8a1ba608af161a64 \
+  --label io.weighbridge.plan=9a7104f14fad41395364747c9be8103428c6a7c2a0638a9edc62298d1814f04d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=62d0ba84088cb50afa1e757412c4671bf2a45fa47958b28edf4311db09d1a1e6 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-4c5eca94814d
+  --label io.weighbridge.spec=9218dae1f75f47141bec10785ba06ac4bf4044d75e50cea99600c2efaa7f6e30 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-9a7104f14fad

@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=94c6694292cc0947e40c9e6e8a4939ce2db4e5a1bf04e774990eb028d9a2d48f \
+  --label io.weighbridge.plan=27908a6df951daee9326a840f54e1d5376e23c4be12e288ba43df3d88484045d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=9af90b02aeb312f2ccd743d6040ca9793bc2c65f46e85d8a34ce45ddb21039b0 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-94c6694292cc
+  --label io.weighbridge.spec=95ce035ce004be3b9718c264c571de3fe5753403c98a455b3a47cafb616df8a2 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-27908a6df951

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=e9c536c500811e390beb44c71f57c31db93d127130d10d88be607a1604dc37af \
+  --label io.weighbridge.plan=b652f03740837bbc55d66ffc1ddb7385da4d5ec723b8da33ab6ecab9413c5d0e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=50d3567db25abcb9bc5ba9c7989008f267dd0dfaeb7c78eea2aa9b60ede9997a \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-e9c536c50081
+  --label io.weighbridge.spec=4316e261a3fc6697168ce2f97670507f84914ee2a4b2f78c0fb2db7210ac021f \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-b652f0374083

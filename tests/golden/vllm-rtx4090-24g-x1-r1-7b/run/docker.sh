@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=d354ac5d3b2595d49f9900b3a5b3cff74bce4231185fe4c61a4b7f38121e0297 \
+  --label io.weighbridge.plan=13423e4220304f66acd174dbbd9345b2412d7962b6586e17b0c00d559568e8d1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=8eebb0ae54fd6932356b38151bdb7faf59d7105b3b6a77571084f71fe4097821 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-d354ac5d3b25
+  --label io.weighbridge.spec=44181be10078b10e747da7cc6a3e9d55b5d2015d655fa51a7a41a1b53bc1dde3 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-13423e422030

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9c0a536cd43aeb324304cee53c424dceaea278f3a4801526f7e3a3f1b57169d3 \
+  --label io.weighbridge.plan=316a726e2efa6a17c542930d946089cd0c8021fb67b571cfdb3d753262a2773d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=4667f4e40fcbd1132ba083d8895b018c1c07fcdee49bf4128c8b78bd9020d7b2 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-9c0a536cd43a
+  --label io.weighbridge.spec=a542a71a4ec44fc67cb8bfb5a354074d0139bd9298f53baf6ec55d6f67d411a6 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-316a726e2efa

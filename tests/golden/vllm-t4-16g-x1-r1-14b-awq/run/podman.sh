@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=ba9a12ee3cf554abf05f730f29231736c35c9d8d92e7c65526a6ce1f06c798fc \
+  --label io.weighbridge.plan=574240fd143ef7f30b6ad5ade2c9f3304267ee9c245cbd94b2b85d3dd2afc879 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=7c23e2b60ebbd0a553a67815695c74fe8aa1c629fb49efcb93dc0f53a249d048 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-ba9a12ee3cf5
+  --label io.weighbridge.spec=fb8f65dfe2e2e56d07c3dc1b6e938e5b401e22fadaa98436693af2aa7cf51a63 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-574240fd143e

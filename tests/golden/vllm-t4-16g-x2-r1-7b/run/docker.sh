@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=6642fd82b0af9e198ce7736cf0183cf68f20b513093f1b129fcbe88480f37373 \
+  --label io.weighbridge.plan=70e0070be271e93d5a8ee71a2f1d541e454df2ac67b5c541c51924ce15e7f784 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=86dd3b609339a3a91b5e8fd85d8ce6a4f2bfefc362b908fc905e2b2fe4149360 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-6642fd82b0af
+  --label io.weighbridge.spec=4549643c48e2aa2c20b9df3a1a046efbe4fa5974fff8606dc4373bfb371009ba \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-70e0070be271
