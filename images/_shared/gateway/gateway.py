@@ -287,11 +287,7 @@ class Gateway:
     def workers(self) -> set[int]:
         """Children of nginx's master."""
         assert self.process is not None
-        try:
-            task = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-            return {int(pid) for pid in Path(task).read_text().split()}
-        except OSError:
-            return _children(self.process.pid)
+        return _children(self.process.pid)
 
     def stop_seconds(self) -> int:
         """What `invoke stop --seconds` left here, else what the container was started with."""
@@ -332,7 +328,7 @@ def _content(path: Path | str | None) -> bytes | None:
 
 
 def _children(parent: int) -> set[int]:
-    """The same from each process's own file, for kernels that keep no list."""
+    """From each process's own file: the kernel's list of children may miss some while others come and go."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -30,8 +30,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=df67558eb04cde5369f07bb10b228b13a8fece94b444b9754c0d408a26660f76 \
+  --label io.weighbridge.plan=015155b4a720869445fc86ccc7b0f569c5e48b44fae1f1fe8a0007632166b40e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=70867760dc19fc444df0e3882dd8c86353ee454ea8c82d618b1cf1eb69e9d8ff \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-df67558eb04c
+  --label io.weighbridge.spec=fd2847fd021229173d6b8cac264d77ad6d5a253df7ee9a39186a709878655a5f \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-015155b4a720

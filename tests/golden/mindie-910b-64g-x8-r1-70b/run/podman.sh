@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=9f76cb5173f0390526f40496ecc0977c5d72dc7e7eba48a30490482f6eff8eee \
+  --label io.weighbridge.plan=a2d508a6022dc39bd3d0006a63a7fcb8afccf0aa87c13d4b3cc0380adba95fd8 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=5e94fccb30c49c6b750630f476a63cedc18e12e1a7a0983b0f36e2a3f36dba98 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-9f76cb5173f0
+  --label io.weighbridge.spec=226dad911ab5e3387b3cdc2f940d8ef4e30b3b69ac7acab9969c31c893a81b40 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-a2d508a6022d

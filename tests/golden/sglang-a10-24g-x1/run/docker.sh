@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=1c6343b763aa12b04c93fbae000e0a6b62b3b3b3808fb6b88cc5bcc51e39e624 \
+  --label io.weighbridge.plan=d0cc725debae663ad62cc8ac672d0287b58049d1571588b89eb3d87086e4d805 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=e2053e549ce40db7690d6b6db4bb658b0ed2d525fac4a36d514964d87d284b8b \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-1c6343b763aa
+  --label io.weighbridge.spec=d4956305689df5f46be6e2fabc3782d9ac982783b6745d2c4c4b3bed59dffd3b \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-d0cc725debae

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=266030b471c81d0bce9d53a61d667854df3d4901d9bc9308998896ce701e3702 \
+  --label io.weighbridge.plan=3616a490b975032bbb9577850afc4be9810c5ce5bb6172246d713d2a3bb0095b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=6fa13ce1a93d10d5bc0d272a9244e9c78e310365dd606d5da3532ddf98a909bb \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-266030b471c8
+  --label io.weighbridge.spec=1663df7c2eb91f50cde439edf33bc9268b8dcf262a8f1bc79ad40f3221db027e \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-3616a490b975

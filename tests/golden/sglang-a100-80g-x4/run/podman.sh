@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b485d2685a7b5cb9c3995e4775907d48c447278bd10f2ae8510452ab073594ee \
+  --label io.weighbridge.plan=fdbb2984ed9d474442a296af8d0d9b460ec1dd3ef952fd64b6278d0e51c26503 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=8bc306e8f52f809aa2a8934db77bf2fd1cb5e1bd90ae054d9b6cff88d3d59ddb \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-b485d2685a7b
+  --label io.weighbridge.spec=2d32cb95f2520eb83e690264113dc1fc11aeccdf2520b6969949305ad7c07c50 \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-fdbb2984ed9d

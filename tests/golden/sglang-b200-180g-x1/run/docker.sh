@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=e1ad71c9a8a4839816d5f4e73979589d745f951cf9580fd60f087bfecad4dc48 \
+  --label io.weighbridge.plan=dc6642d2b69a9ece00d5829b99286b570a96f5bea6c583a6fd4443b16bfa8673 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=98699d1832aa3c9714329f0b731cfa59b29ce220e0ef7f8a5e0cb6323abaa84f \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-e1ad71c9a8a4
+  --label io.weighbridge.spec=a86440cdb5c15017bb661531e9f37170688ae2e49dc6728d6b56b85b274ba1c9 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-dc6642d2b69a

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=7e463e24eb4fd503cf96379785999ffe27581b1d390d5b0cbc820d5d2f6b6e63 \
+  --label io.weighbridge.plan=fa54fdb8c4bf7ed15b1c82eef1c75e3745ea5a7c64215580f5d605d6ef329156 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=a4f05279aaaec509094a83e790aee21294911cc850a903172fd20f2fdf59d250 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-7e463e24eb4f
+  --label io.weighbridge.spec=8e1edddf840368d0b66d80cca4485a3ff01176d6cb6386d9a2e03dc7ff667011 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-fa54fdb8c4bf

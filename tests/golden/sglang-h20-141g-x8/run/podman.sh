@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=b3cd2049a182ce8e70cbb9784a2d4c91b14f93d0df515f572b34a598b1fec11e \
+  --label io.weighbridge.plan=ed93bfafc3c1200923ee73d1d7c212ccaf8d10a6cf4f3d48f91d33d4cf6838e3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=3fbdceec9c7fa28f040c8901bb61c6af7e5f983aef892983d433ee26520260e3 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-b3cd2049a182
+  --label io.weighbridge.spec=c9c2b0bf4b53aef3b5e14a5fd3284f55b15a8a313cc9fb6ce1778d461955bd35 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-ed93bfafc3c1

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=c7f34011533086a9090fc3b57e0da54babb1f906993db311fce0a773bbf05ddb \
+  --label io.weighbridge.plan=01af548e8cd4fd3506523a6213d82bb90327f0926c0d096f7692c4e0d756767e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=9f46c30b5fe7f4f11f94ed11bc8a97aff5563fa67415ad77a50bf2aa98fd2424 \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-c7f340115330
+  --label io.weighbridge.spec=8e29435af655cd6df59adada9b513d4ebe7d9c5af6af1e7f33fac5889dee930f \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-01af548e8cd4

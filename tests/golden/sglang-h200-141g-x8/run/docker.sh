@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=fea24c2786143098f91b11ea83aef8d38c07a6ce9625bd800737b606f3155f17 \
+  --label io.weighbridge.plan=d6e4161079d73462c82e735c152d14c20945660f4ca401d3fa649689f0072876 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=e97d09663db384938239fdb1714e5643792d948ad619974780759a4682027fb3 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-fea24c278614
+  --label io.weighbridge.spec=7ae5077bef3f0e6a2fdc9a240a3435180a0942924c83f389d9a56a52ba2e0ea5 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-d6e4161079d7

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=26e9c429d11b9b8bae5a1831ae26dd079b4d0ac6e7d9da984291246506624177 \
+  --label io.weighbridge.plan=5c8afc9e3df22b3e6d954e42b4fa7e6988ddd00228fd0486a93d17cdfa26cf64 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=f4e5fdd34961f581a688bdfe91f70940ea894dd102448933f8d0dd693995b077 \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-26e9c429d11b
+  --label io.weighbridge.spec=450343eb56f25329320b8ee1f122d4696554192fce8c51cd35f8d3562f980d9d \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-5c8afc9e3df2

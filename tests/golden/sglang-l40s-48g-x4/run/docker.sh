@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=51e02af87227d241ab5c0eae49112e3cc23117245c6c00f0f022b047be67e58a \
+  --label io.weighbridge.plan=f656f1fa4fee09d910bc835055e42e781c46b5deead917e3ec8ea5233b26e698 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=2ebf847f54cb7fbf2397c9d5bf9a14382330395cd393523fe68317172247932c \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-51e02af87227
+  --label io.weighbridge.spec=8d673f01629017f915cbbc3c156ac38663b245c666a7064cebb0393bc5dba851 \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-f656f1fa4fee

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=08080c9ef275df5a23b8c1b6fd8475109bf886ea6b0a3a60422419f12e4a8e0d \
+  --label io.weighbridge.plan=1de652b77b0ea39a86e08fcc094643a21b4f8086c909abeb10fedc51a53bc00b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=bdeeec135079a5ba0627d11bd596da99aecfa52cdb7e30db7682f2a0b5631125 \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-08080c9ef275
+  --label io.weighbridge.spec=a300b4b9cbd9bd10e53b4941a4c590c345a2f88270b7fb042442cabd95369a5f \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-1de652b77b0e

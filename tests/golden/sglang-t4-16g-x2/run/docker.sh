@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ce569c38bd88ebefca24e5527a74eaffd3d830fbe75f377d6da4ecabb7763ff6 \
+  --label io.weighbridge.plan=ba65bc49cb5b3f30260a9499806cd6d5a9569fd625ea5c23c1ca73e98d66785c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=2b45b8dad330a98e82cc9e2cb0d6568b289581d6ca12453f0c62ca4afb829bdd \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ce569c38bd88
+  --label io.weighbridge.spec=11948291487663e8f21dfe2a240e2282c89a0b97d26e7d203f11ba7cd44d5492 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ba65bc49cb5b

@@ -38,8 +38,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a914665029c838e7b74b482cf2e9db1bd7495261336e147474285fab103cd553 \
+  --label io.weighbridge.plan=b609f56165ed085cc4fb52102ebbf570285f172a1840632b514411ba816c65ea \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=023fcd0d80c3b225a1f935fe9142e5c5aee134a0e7d4bf73e16a91979ab6b591 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-a914665029c8
+  --label io.weighbridge.spec=fb6d1cc12651030424e9da6224f98f64ac688847c363973f8c3d31ec64e07c96 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-b609f56165ed

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=27654838a87626b244d802729051a041f4b9712e81625b068f4f2f6155734013 \
+  --label io.weighbridge.plan=9c4cf2409641c35332e73d6043a5d985bb9378ee2d552b96ec15a1b7bb1cc66c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=fe62d4e46ef149bcb5b2126ce1963f15990dd2fb97b95a29fbbf5286b05218df \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-27654838a876
+  --label io.weighbridge.spec=e60ff39b1b9c1968f1aeea8813647aefa6e9e6dd1c0bb18391a93ee1986a7bd8 \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-9c4cf2409641

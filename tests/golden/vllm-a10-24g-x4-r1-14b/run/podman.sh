@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=9c1f34f28eb01c1f164844fc07cfd3541dc2a9767dab3296e4cf04d73aa5d9f6 \
+  --label io.weighbridge.plan=dd3235d333f46fea06846c0af1e9bb474e8934512c4dbe8e75a67eb4037fdffc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=ac8ce2195058a6fe43438314a7f3bf2d3715f0d8ad532aa1ff6ee016528b810c \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-9c1f34f28eb0
+  --label io.weighbridge.spec=b0db9b0e516d41f89d35bcb5ae83cbaea2a064c4a7d52c720ec14cf422d6d736 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-dd3235d333f4

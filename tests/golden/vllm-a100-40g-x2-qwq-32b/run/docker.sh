@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=aa01eb2dfa26d73b10c88c5c404d4bc13282d8400d7a3c8c3af48cd0994a14de \
+  --label io.weighbridge.plan=a6a251143815ab189f0569771f08df7235cb580a0958c4a7225a77fe68bc66ad \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=b61ea0dc735d5e0ab6907503fed0f990f538e731f69a190ff0423d950c5e7f37 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-aa01eb2dfa26
+  --label io.weighbridge.spec=03777a514e4a130c47de38c4e81424eb25d751e892af96aad4eafa627d78e971 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-a6a251143815

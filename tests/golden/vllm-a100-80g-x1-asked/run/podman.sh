@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=24a348af7688173b4d882911cd9f4362cbd3c32a843f97f16cf409e7c79f5c2c \
+  --label io.weighbridge.plan=bf4313b1b8315608e8a327ffb1eb57b2cc1dd2f0720fd31c07b0ccf256d7cadc \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=bcbc92d8389b030c75cc38b5ad2742874a83a4819bb90df9f2c8f5e58cea2e58 \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-24a348af7688
+  --label io.weighbridge.spec=99d0fa61114f378f2ff87f2ff0727a5a0fc56fac19a31784441064ebce9dd37e \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bf4313b1b831

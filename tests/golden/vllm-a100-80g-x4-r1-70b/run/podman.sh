@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=ada4c62f8383a7783bc31ce6a1f2ca48d0019e64f79eca78ba16274db08f1aec \
+  --label io.weighbridge.plan=545fd7aa918ee294b4b74525b7a9e55ca200a92fd56b124c302eedbb41919adf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=fd58b22f1febd5e01d40ac6291df76cbcd73fdae5eeb090135b348f2223d5c8e \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-ada4c62f8383
+  --label io.weighbridge.spec=728304fcab8563b23e2d41fa7971d765118dc29a4530d80ec3eefb19b2719930 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-545fd7aa918e

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=27757d536ce260bac1cdcbfba5c5da6985641a2b97bdfc62d6197b61e376f24f \
+  --label io.weighbridge.plan=b88f69fc41a230e8a62b39f3dead432a2765e4a9ddba97f32da2ed91a10c1f88 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=7a633f9a6de0db9e059e93ca67d59a0e276a85d79fae99fee098ef703dd73431 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-27757d536ce2
+  --label io.weighbridge.spec=8062cab2d81f9c49080b03e91aed9478dd982d566de930615e71034211553da3 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-b88f69fc41a2

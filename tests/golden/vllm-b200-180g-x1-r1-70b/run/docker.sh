@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=3b5a3172a3b82f89baf7c3b1c5ab33175041d9e293494b4b5aa0d28c79d1d012 \
+  --label io.weighbridge.plan=320cd1ee4a842535e3a95e26f6bd8faef8bfa1bec127ec72914a03c9d61c5c5d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=b668e5f90f34b95455a4e4c41b09c8a8cd4f3b5dfa9b549c3bfca8ac86575a67 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-3b5a3172a3b8
+  --label io.weighbridge.spec=eaea645783aff2bc9834bd4715b43fb044acca7ed3fa91729903c099a00dbbe5 \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-320cd1ee4a84

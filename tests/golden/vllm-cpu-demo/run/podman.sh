@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=a7a5907127bcaca6630d2c693f5a662d7f071274a64ee9b70648336f11568cc5 \
+  --label io.weighbridge.plan=0163b8d35a6c440ddde09516559a9cfcd664a08fdea7c67b6a80334c3a654e09 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=a5e99909de4c7279c2195def9b5e72be53b6faf13b39dbfa626f7612bc6b6c09 \
-  weighbridge/vllm:cpu-weighbridge-demo-a7a5907127bc
+  --label io.weighbridge.spec=4581545710015382f4153b49b73a17efe2d5d3dfcf7ea9e0488e3789f690452b \
+  weighbridge/vllm:cpu-weighbridge-demo-0163b8d35a6c

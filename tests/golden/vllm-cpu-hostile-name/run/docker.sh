@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=49fb9fccab686fdaf807d2f1b791bbcea548ac8d77773da1708f982fdd22fb55 \
+  --label io.weighbridge.plan=cd6738aa7f974017a28c9582156192999f85f999481aeef568d9ce3770930c89 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=40904528b575086b95475df8c3bef3330620e1b25da7855f54139c74c4c59f3e \
-  weighbridge/vllm:cpu-it-s-a-model-id-49fb9fccab68
+  --label io.weighbridge.spec=079e1ca1ec1dc62b38f7d020b874f2ee72dde859dcc1ff202f99c1ecbe85284f \
+  weighbridge/vllm:cpu-it-s-a-model-id-cd6738aa7f97

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=46be927ecbf36d5bbbb2d310a4a7abe7b2bb3ccba8c17a130daa84ceb13f1eb5 \
+  --label io.weighbridge.plan=805befba8d8aff377aa23d76bd9ce408a9f115aefb2c321fabfb079c6322819b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=1f269bbef3be64953a7e751004fad0470c21a1f9fa28d41faf98cabc213894c6 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-46be927ecbf3
+  --label io.weighbridge.spec=c0b37aaf6c8751bf473f1fb1b7288c18e1f5031c89c62c54b889f4736d7daf44 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-805befba8d8a

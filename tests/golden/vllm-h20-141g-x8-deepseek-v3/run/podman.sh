@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=1107f98e05cb59644f7f3f8ff06ef6c6d9723a0c72b161503906b4feba8da8d5 \
+  --label io.weighbridge.plan=9dce8907d22ddbef74481dfa490b8fe0527f7e6422857161d0ece61b68ad8df2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=361d707b3277d737e3b68932b3f584298aadbd91a56e54ad25bf4c8fcc0ba26b \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-1107f98e05cb
+  --label io.weighbridge.spec=cda92a0d9c00d3a1b6ed7f95b52ebf46621b0dce38cc3ecaf81f2434924de242 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-9dce8907d22d

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b180c5d101feda4c27cc61a0fff9998002af0a78332e94ef85bd3f48753cabd3 \
+  --label io.weighbridge.plan=b6a3769a0b493f9930559845e373f4ff9e8b3efe4ec6e197598b70333545ddf0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=5b1aff14c1b14cdd3292bea754928aa3eafc785bdf195b71aed1c5a2f90b45b7 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-b180c5d101fe
+  --label io.weighbridge.spec=868ed11676013ae676a5ad2a1bce545ba32218bc63d769e3c81b55699eb05f34 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-b6a3769a0b49

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ce8cf9c241a9ec5060677bff91d97837c485b1a1629f1d137d65da2993a18e40 \
+  --label io.weighbridge.plan=28fde9115d1efeea0fd967b9dad2ae9aff009d001bdce2952670e4cdb25925c2 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=30d49ea76e2b52392071354677d95edbf255f3bb4c3b73510db97e9f0adf0b64 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-ce8cf9c241a9
+  --label io.weighbridge.spec=59ad8c2b3c9f5778d431316331b716f9e566ba4ad77a75e3db34196f49494e17 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-28fde9115d1e

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=fa20658e6315fb4745503385b61a0ff5581ecb9d0ead3ab9e006b531b57cc746 \
+  --label io.weighbridge.plan=aee7d1f30d356579baec7ad99cc534e91da65549d3bc4569d8f360b31e4a7415 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=3863182c139b944c4e8afb9f5cbf83cfe5ac62f3e01fcc82744ec8387f02eb96 \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-fa20658e6315
+  --label io.weighbridge.spec=bfabb13514b90342418b8aba289f575fafeb154d124399af5e90919caf17596d \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-aee7d1f30d35

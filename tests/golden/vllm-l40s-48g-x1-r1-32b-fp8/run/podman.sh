@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=2170b90531884f7f5455dc1a83c9ae4318b89e36bf1c7e76cdf9bbfd4a0dec92 \
+  --label io.weighbridge.plan=86cf1adc41396b95fd1aadd246edeb7fe1835feda225ccbb4549eff08c9ed556 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=9bb950a3cb63b7630416c1c4ab291cd875c0427c16951fe2cf77aa9e5e304666 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-2170b9053188
+  --label io.weighbridge.spec=d6a87041a06243ce42ee78975dc971d9c0c8c96a573fea5eb544d84a827ac6d9 \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-86cf1adc4139

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=e13ba2a68d4f701581b530a582246f8ccdc82a3d124962da949081b12423c8c0 \
+  --label io.weighbridge.plan=16e7d87b79ca60f8c27ede2cd003920078364a5fa67c4c2944a796226111a20d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=cecbd7761d2b6a08db79f383c7edd8b944a562b10e03d25028217ad7b20408cb \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-e13ba2a68d4f
+  --label io.weighbridge.spec=ceb794a1cf4e77a6e976ee6a7bb15d25868780dfa3c03174ab0f2f923d15fd28 \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-16e7d87b79ca

@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=c1dacf2d6875359721fce23a85d488089096a7f043d4d2b2bed4ae9f8ed3f28a \
+  --label io.weighbridge.plan=0b92e62b6073c8bd2257b289281c86dad2e24cc4592e1ce8f5e6fee80d46e991 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=02b952776e1d9eec44d901d890e62624a568736abc688e4c593516c492c6b0e7 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-c1dacf2d6875
+  --label io.weighbridge.spec=f008eae31f4f60cc554ee11b2c509abcff172262159ec16c60122f72a6dabe51 \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-0b92e62b6073

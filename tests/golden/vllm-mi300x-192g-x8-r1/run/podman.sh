@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=9a7104f14fad41395364747c9be8103428c6a7c2a0638a9edc62298d1814f04d \
+  --label io.weighbridge.plan=525617ad361eb8524460339ccd06f39b810273c2a268e26bc303d2ceda1f7449 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=9218dae1f75f47141bec10785ba06ac4bf4044d75e50cea99600c2efaa7f6e30 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-9a7104f14fad
+  --label io.weighbridge.spec=3b2cd9904d621f5c3c5b74d5f7f951fc6449a7d134b5d69caa017f70391585b8 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-525617ad361e

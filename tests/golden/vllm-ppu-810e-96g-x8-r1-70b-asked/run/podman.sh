@@ -36,8 +36,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=27908a6df951daee9326a840f54e1d5376e23c4be12e288ba43df3d88484045d \
+  --label io.weighbridge.plan=14581a314aca89d5745bcd048a1bd7b95a7993c78c41838670e610a028ffe4f1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=95ce035ce004be3b9718c264c571de3fe5753403c98a455b3a47cafb616df8a2 \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-27908a6df951
+  --label io.weighbridge.spec=f0b0a60281c1e636f846607bf93a4e23a0a0eea755b5f005560157bead59488c \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-14581a314aca

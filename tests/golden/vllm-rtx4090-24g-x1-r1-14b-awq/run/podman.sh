@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=b652f03740837bbc55d66ffc1ddb7385da4d5ec723b8da33ab6ecab9413c5d0e \
+  --label io.weighbridge.plan=33fc4eb11707a8d84b9ab280bd9a5e68fa4be4779479b91d0637f3b6e4f8b3be \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=4316e261a3fc6697168ce2f97670507f84914ee2a4b2f78c0fb2db7210ac021f \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-b652f0374083
+  --label io.weighbridge.spec=bb90e4c9883be0ca85596de5de75a26a23f3c6a83f43cb72cc3764b1a9c4c487 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-33fc4eb11707

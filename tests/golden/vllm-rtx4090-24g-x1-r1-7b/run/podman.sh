@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=13423e4220304f66acd174dbbd9345b2412d7962b6586e17b0c00d559568e8d1 \
+  --label io.weighbridge.plan=41ae0519e7fb028fd5f0309c6bbd3c5d4f8d05115239c2683879c88d4768f52c \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=44181be10078b10e747da7cc6a3e9d55b5d2015d655fa51a7a41a1b53bc1dde3 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-13423e422030
+  --label io.weighbridge.spec=f1cae0a51f40af438ce435238b44f7095febfd3b7794dafa503cf5bad35311d3 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-41ae0519e7fb

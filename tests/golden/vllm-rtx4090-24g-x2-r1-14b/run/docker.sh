@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=316a726e2efa6a17c542930d946089cd0c8021fb67b571cfdb3d753262a2773d \
+  --label io.weighbridge.plan=1c0983481aa03262fb67cfd1feec443188dfb5d66ec0793e2fe2c039c1d8ca5f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=a542a71a4ec44fc67cb8bfb5a354074d0139bd9298f53baf6ec55d6f67d411a6 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-316a726e2efa
+  --label io.weighbridge.spec=6b2d6e1796f35501c60d9c1f11dc626f2ed473b05062c64c93bb5e634197fec5 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-1c0983481aa0

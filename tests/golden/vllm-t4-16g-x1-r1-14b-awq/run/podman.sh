@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=574240fd143ef7f30b6ad5ade2c9f3304267ee9c245cbd94b2b85d3dd2afc879 \
+  --label io.weighbridge.plan=1c7a03246c168d369249cd017e00c79aa493d9142915e63753532b699e8aa29e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=fb8f65dfe2e2e56d07c3dc1b6e938e5b401e22fadaa98436693af2aa7cf51a63 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-574240fd143e
+  --label io.weighbridge.spec=499402dd7e1aa9f06674ceb635ea8795a278d9139da45e6a4e21a52e2e4d7f23 \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-1c7a03246c16

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=70e0070be271e93d5a8ee71a2f1d541e454df2ac67b5c541c51924ce15e7f784 \
+  --label io.weighbridge.plan=b3b7af10f52a3edee604c7239dbd02871529f37807f66529998d5990f47ba822 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=4549643c48e2aa2c20b9df3a1a046efbe4fa5974fff8606dc4373bfb371009ba \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-70e0070be271
+  --label io.weighbridge.spec=665f32a25ab553fa4163d8a4275bbf23b66484a786a09a601fb7f2cf9752a030 \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b3b7af10f52a
