@@ -267,7 +267,9 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         wanted = msgspec.structs.replace(order, model=model.id, **asked)
         make_plan(wanted, catalog)
     except Refused as e:
-        near = e.alternatives[0]["command"] if e.alternatives else None
-        instead = near.replace("invoke plan", "invoke run") if near else None
+        lines = [str(a["command"]) for a in e.alternatives]
+        near = lines[0] if lines else None
+        one_machine = [said for said in lines if not re.search(r"-n\d+\b", said)]  # several are planned, not started
+        instead = one_machine[0].replace("invoke plan", "invoke run") if one_machine else None
         return [Hit("does-not-fit", launch.line, e.message, near or e.hint)], instead
     return [], line

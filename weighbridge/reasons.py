@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weighbridge.memory import GIB
-from weighbridge.parallel import COMFORT, Layout
+from weighbridge.parallel import COMFORT, Layout, cannot_split
 from weighbridge.types import Order
 from weighbridge.weigh import Weighing
 from weighbridge.words import many
@@ -35,7 +35,10 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
 def _width_because(weighing: Weighing, layout: Layout) -> str:
     if weighing.profile.nodes > 1 and layout.split.pipeline_parallel == layout.replicas == 1:
         return "from machine to machine, since this engine cuts no model into stages"
-    return f"{weighing.profile.card.interconnect.kind} carries it"
+    link = weighing.profile.card.interconnect
+    if layout.split.tensor_parallel > link.tensor_parallel_cards:
+        return f"so it is held; {link.kind} carries it slowly"
+    return f"{link.kind} carries it"
 
 
 def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
@@ -46,7 +49,9 @@ def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
     link = weighing.profile.card.interconnect
     if layout.split.tensor_parallel >= link.tensor_parallel_cards:
         return f"{link.kind} does not carry wider tensor parallel"
-    return "the model does not divide by wider tensor parallel"
+    if cannot_split(weighing.model.shape, 2 * layout.split.tensor_parallel, 1):
+        return "the model does not divide by wider tensor parallel"
+    return "stages leave more for the KV cache than wider tensor parallel"
 
 
 def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
@@ -66,7 +71,7 @@ def memory_because(weighing: Weighing, layout: Layout) -> tuple[str, ...]:
         space = weighing.kv_space_gib(layout.split)
         lines.append(
             f"KV cache of {space} GiB is stated to the engine: what"
-            f" {many(weighing.load.sequences, 'full sequence needs', 'full sequences need')}"
+            f" {many(weighing.load.sequences, 'full sequence needs', 'full sequences need')}, in whole GiB"
         )
     if not weighing.model.shape.no_kv_rate_because:
         rate = max(weighing.rates(layout.split))

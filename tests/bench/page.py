@@ -119,6 +119,12 @@ def groups(found: dict[str, Any]) -> list[tuple[float, str, list[dict[str, Any]]
     return [(g, t, [r for r in found["rows"] if (r["gib"], r["route"]) == (g, t)]) for g, t in wanted]
 
 
+def _spread(walls: list[float]) -> str:
+    """The median, and the least and most where there are several."""
+    most = f" [{min(walls):.2f}-{max(walls):.2f}]" if len(walls) > 1 else ""
+    return f"{median(walls):.2f}{most}"
+
+
 def table(found: dict[str, Any]) -> str:
     names = ("GiB", "route", "n", "wall s", "x floor", "CPU s/GiB", "daemons", "written", "daemons", "peak", "RSS MiB")
     head = f"| {' | '.join(names)} |"
@@ -130,7 +136,7 @@ def table(found: dict[str, Any]) -> str:
         ratios = [r["wall"] / f for r in rows if (f := floors.get((r["gib"], r["round"])))]
         walls = [r["wall"] for r in rows]
         cells = [
-            f"{gib:g}", TITLES[route], str(len(rows)), f"{median(walls):.2f} [{min(walls):.2f}-{max(walls):.2f}]",
+            f"{gib:g}", TITLES[route], str(len(rows)), _spread(walls),
             f"{median(ratios):.2f}" if ratios else "-", _per(rows, "cpu", gib), _per(rows, "daemon_cpu", gib),
             _times(rows, "written", gib), _times(rows, "daemon_written", gib), _times(rows, "peak", gib),
             f"{max(r['rss'] for r in rows) / 2**20:.0f}",

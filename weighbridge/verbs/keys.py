@@ -74,14 +74,16 @@ def _keyring(values: dict[str, Any], *, new: bool) -> tuple[Keyring, str | None]
 
 def _not_here(error: WeighbridgeError, name: str) -> str:
     """That no appliance of this name is here, and which are; or why nobody knows."""
+    from difflib import get_close_matches
+
     from weighbridge.effects.docker import Host
-    from weighbridge.errors import UnknownName, nearest
+    from weighbridge.errors import UnknownName
     from weighbridge.words import are
 
     if not isinstance(error, UnknownName):
         return error.message
     here = sorted(str(c.name) for c in Host().appliances())
-    near = nearest(name, here)
+    near = next(iter(get_close_matches(name, here, 1, 0.8)), None)  # all names begin alike
     others = f"here {are(len(here))} {', '.join(here)}" if here else "none is here"
     return f"{error.message}: {others}" + (f"; did you mean --name {near}?" if near else "")
 

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=f656f1fa4fee09d910bc835055e42e781c46b5deead917e3ec8ea5233b26e698 \
+  --label io.weighbridge.plan=6ecd24dfb847095d4b098c8a4a0534f99a1a25648d344b62cb4a35d711fd0a1d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=8d673f01629017f915cbbc3c156ac38663b245c666a7064cebb0393bc5dba851 \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-f656f1fa4fee
+  --label io.weighbridge.spec=df2da9dc5623cec3b5f531de26cb7dba61172aedcfbaba5648046e60abf3eb8d \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-6ecd24dfb847

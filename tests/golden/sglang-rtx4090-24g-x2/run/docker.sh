@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=1de652b77b0ea39a86e08fcc094643a21b4f8086c909abeb10fedc51a53bc00b \
+  --label io.weighbridge.plan=cdb07e741856dbc3b42f76f9e7a77ab0165afcb1b9254895be8662abf52a1051 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=a300b4b9cbd9bd10e53b4941a4c590c345a2f88270b7fb042442cabd95369a5f \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-1de652b77b0e
+  --label io.weighbridge.spec=2c2e14d608b8183930f09c7cb9de12e14ca56d08018a5dbe1037fd1c9b4a9e1c \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-cdb07e741856

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=ba65bc49cb5b3f30260a9499806cd6d5a9569fd625ea5c23c1ca73e98d66785c \
+  --label io.weighbridge.plan=483547b069743da90431d2b8a6ea3e5f849bf235872f6f8285761cec1d4709d5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=11948291487663e8f21dfe2a240e2282c89a0b97d26e7d203f11ba7cd44d5492 \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-ba65bc49cb5b
+  --label io.weighbridge.spec=c2fd572065c5d310cb23c55e670b4445947115d6fe42013e47b0c31e67ca213b \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-483547b06974

@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=0163b8d35a6c440ddde09516559a9cfcd664a08fdea7c67b6a80334c3a654e09 \
+  --label io.weighbridge.plan=855bcb23bee6cd25e88f6e0120feef1211cef3ab6c04225f096e3669469950af \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=4581545710015382f4153b49b73a17efe2d5d3dfcf7ea9e0488e3789f690452b \
-  weighbridge/vllm:cpu-weighbridge-demo-0163b8d35a6c
+  --label io.weighbridge.spec=7d21e00ae655eb51847165c9ceb5df76cfdbeb2c70e4250ecb7cab8097474c3c \
+  weighbridge/vllm:cpu-weighbridge-demo-855bcb23bee6

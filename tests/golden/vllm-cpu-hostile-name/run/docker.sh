@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=cd6738aa7f974017a28c9582156192999f85f999481aeef568d9ce3770930c89 \
+  --label io.weighbridge.plan=bcf93e68ad7e4ef4603025f065feded48a86c2cb0b211796edd1854e52fadf81 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=079e1ca1ec1dc62b38f7d020b874f2ee72dde859dcc1ff202f99c1ecbe85284f \
-  weighbridge/vllm:cpu-it-s-a-model-id-cd6738aa7f97
+  --label io.weighbridge.spec=9639263dc41ba72032c36d07aa8e9a812cf8c5be3300939782d9ac6272c788ac \
+  weighbridge/vllm:cpu-it-s-a-model-id-bcf93e68ad7e
