@@ -71,6 +71,13 @@ def test_what_is_asked_and_cannot_be(
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
+@pytest.mark.parametrize(("card", "told"), [("a100-80g", True), ("h100-80g", False)])
+def test_fp8_without_its_units_saves_memory_alone(card: str, told: bool, catalog: Catalog) -> None:
+    """Whoever asks for it is told what the order of an FP8 checkpoint is told too."""
+    found = chosen(catalog, card, catalog.model("qwen2.5-7b-instruct").shape, quantization="fp8")
+    assert ("memory is saved, time is not" in " ".join(found.because)) is told
+
+
 def test_a_quantized_checkpoint_is_not_quantized_again(catalog: Catalog) -> None:
     with pytest.raises(Refused, match=r"quantized already \(fp8\)"):
         chosen(catalog, "h100-80g", catalog.model("deepseek-r1").shape, quantization="fp8")

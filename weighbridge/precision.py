@@ -34,6 +34,10 @@ def choose_precision(order: Order, card: Card, family: EngineFamily, shape: Shap
     online = _online(order, card, family, shape)
     if online:
         because += (f"weights quantized to {online} while they load: asked; embeddings and head stay {dtype}",)
+        if card.precisions.get(online) == "weight-only":
+            because += (
+                f"{online} weights, {dtype} arithmetic: {card.title} has no units for it; memory is saved, time is not",
+            )
         return Precision(online, dtype, online, kv_dtype, kv_bytes, because)
     label, why = _stored(card, family, shape, dtype)
     return Precision(label, dtype, None, kv_dtype, kv_bytes, because + why)
