@@ -83,7 +83,7 @@ def _not_here(error: WeighbridgeError, name: str) -> str:
     if not isinstance(error, UnknownName):
         return error.message
     here = sorted(str(c.name) for c in Host().appliances())
-    near = next(iter(get_close_matches(name, here, 1, 0.8)), None)  # all names begin alike
+    near = next(iter(get_close_matches(name, here, 1, 0.7)), None)  # all names begin alike
     others = f"here {are(len(here))} {', '.join(here)}" if here else "none is here"
     return f"{error.message}: {others}" + (f"; did you mean --name {near}?" if near else "")
 
