@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,3 +105,13 @@ def _short(name: str, file: File) -> tuple[str, File]:
 
 def plan_for(catalog: Catalog, profile: str, model: str, **more: Any) -> Plan:
     return make_plan(Order(profile=profile, model=model, **more), catalog)
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
+    """What it said; one that does not end is no other test's company."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

@@ -19,6 +19,7 @@ import docker
 import httpx
 import pytest
 from docker.models.containers import Container
+from support import ended
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,16 +66,6 @@ class Served(NamedTuple):
         """Processes of the benchmark in the container."""
         rows = self.container.top()["Processes"]
         return [" ".join(row) for row in rows if SCRIPT in " ".join(row)]
-
-
-def ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
-    """What it said; one that does not end is no other test's company."""
-    try:
-        return process.communicate(timeout=seconds)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture(scope="module")

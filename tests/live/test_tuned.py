@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import pytest
 import yaml
+from support import ended
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,16 +58,6 @@ def invoke(folder: Path, *words: str) -> tuple[int, str, str]:
     process = begin(folder, *words)
     out, err = ended(process, 900)
     return process.returncode, out, err
-
-
-def ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
-    """What it said; one that does not end is no other test's company."""
-    try:
-        return process.communicate(timeout=seconds)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 def left() -> list[str]:

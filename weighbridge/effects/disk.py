@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weighbridge.errors import BadValue, HostError
@@ -130,3 +131,21 @@ def _swap(aside: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def one_at_a_time(path: Path, taken: str) -> Iterator[None]:
+    """The file of this path held until the end. Raises HostError, `taken`, while another command holds it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as e:
+        raise HostError(f"{path}: {e.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError(taken, "wait for it, or end it") from None
+        yield
+    finally:
+        os.close(handle)

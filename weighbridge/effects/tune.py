@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ from weighbridge.bench import BenchReport, Point
 from weighbridge.catalog import Catalog
 from weighbridge.diagnose import explained
 from weighbridge.effects import appliance, bench
-from weighbridge.effects.disk import write_file
+from weighbridge.effects.disk import one_at_a_time, write_file
 from weighbridge.effects.docker import Host
 from weighbridge.effects.keyring import Keyring, read_secret
 from weighbridge.effects.probe import free_port
@@ -174,19 +172,6 @@ def others(host: Host, name: str) -> list[str]:
     return [str(c.name) for c in host.appliances() if c.status == "running" and c.labels.get(f"{LABEL}.name") != name]
 
 
-@contextmanager
-def alone(home: Path, name: str) -> Iterator[None]:
+def alone(home: Path, name: str) -> AbstractContextManager[None]:
     """One search of one appliance at a time. Raises HostError while another one runs."""
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(home.parent / f".{name}.tune", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as e:
-        raise HostError(f"{home.parent}: {e.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError(f"another search measures {name} at this moment", "wait for it, or end it") from None
-        yield
-    finally:
-        os.close(handle)
+    return one_at_a_time(home.parent / f".{name}.tune", f"another search measures {name} at this moment")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,7 +9,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,23 +91,9 @@ def import_layer(file: Path, plan: Plan, catalog: Catalog, folders: Folders, say
 # --- the run -------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def alone(home: Path, name: str) -> Iterator[None]:
+def alone(home: Path, name: str) -> AbstractContextManager[None]:
     """One start of this name for its cache at a time. Raises HostError while another command's goes on."""
-    path = home.parent / f".{name}.warm"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as e:
-        raise HostError(f"{path}: {e.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError(f"another command warms {name} at this moment", "wait for it, or end it") from None
-        yield
-    finally:
-        os.close(handle)
+    return disk.one_at_a_time(home.parent / f".{name}.warm", f"another command warms {name} at this moment")
 
 
 def for_its_cache(spec: RunSpec, image: str) -> RunSpec:
