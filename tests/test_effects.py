@@ -10,6 +10,7 @@ import os
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,7 @@ from weighbridge.catalog import Catalog
 from weighbridge.effects import disk, probe
 from weighbridge.effects.appliance import Folders
 from weighbridge.effects.base import mirror_lines
-from weighbridge.effects.chat import Target, local, wait_ready
+from weighbridge.effects.chat import Target, local, open_client, wait_ready
 from weighbridge.effects.clean import clean, remove_layouts
 from weighbridge.effects.oci.bake import cache_of
 from weighbridge.effects.oci.daemon import IMPORTED, mark_of
@@ -928,6 +929,32 @@ def test_a_proxy_is_not_asked_for_this_machine(dead_proxy: str, engine: Engine, 
 )  # fmt: skip
 def test_a_proxy_is_for_other_machines(url: str, here: bool) -> None:
     assert local(url) is here
+
+
+def test_a_connection_is_dropped_before_the_engine_drops_it() -> None:
+    """An engine's server closes a connection that was idle for 5 s, and may do so while a question is on its way."""
+    ports: list[int] = []
+
+    class Noting(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            ports.append(self.client_address[1])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Noting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_client(f"http://127.0.0.1:{server.server_port}", 5) as client:
+            for pause in (0, 0.1, 3):
+                time.sleep(pause)
+                assert client.get("/").status_code == 200
+        server.shutdown()
+    assert ports[0] == ports[1] != ports[2]
 
 
 def test_only_what_is_wrong_fails(engine: Engine, url: str) -> None:

@@ -16,6 +16,9 @@ from weighbridge.facts import SmokeFacts
 from weighbridge.types import Reconciliation
 
 HEALTH = "/health"  # the gateway's, whatever the engine calls its own
+# Engines' own servers close a connection that was idle for 5 s (uvicorn's timeout_keep_alive): a client that keeps
+# it as long writes into one that is being closed, and reads "disconnected" for an engine that is well.
+_IDLE = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
 
 
 class Target(NamedTuple):
@@ -52,7 +55,8 @@ def open_client(url: str, seconds: float, key: str | None = None, cert: Path | N
     """A client that sends `key`, and trusts `cert` alone when it is given. Raises HostError when it cannot be read."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     verify = trusting(cert) if cert else True
-    return httpx.Client(base_url=url, timeout=seconds, trust_env=not local(url), headers=headers, verify=verify)
+    proxied = not local(url)
+    return httpx.Client(base_url=url, timeout=seconds, trust_env=proxied, headers=headers, verify=verify, limits=_IDLE)
 
 
 def wait_ready(
