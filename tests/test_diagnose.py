@@ -257,6 +257,26 @@ def test_a_change_comes_from_the_log_or_from_the_plan_and_plans(
     assert remedy.plan.engine_args != make_plan(wanted, catalog).engine_args
 
 
+@pytest.mark.parametrize(
+    ("log", "profile", "change", "was", "moved"),
+    [
+        ("multicast-h200-tp2", "h200-141g-x2", "--without multicast", None, "--compilation-config"),
+        ("l40s-hang-after-pynccl", "a100-80g-x2", "--without peer-to-peer", None, "NCCL_P2P_DISABLE"),
+        ("l40s-hang-after-pynccl", "l40s-48g-x2", "--tensor-parallel 1", 2, None),  # it copied through the host already
+    ],
+)
+def test_what_a_host_lacks_is_planned_without(
+    log: str, profile: str, change: str, was: int | None, moved: str | None, book: Book, catalog: Catalog
+) -> None:
+    model = "qwen2.5-72b-instruct" if profile.startswith("h200") else "deepseek-r1-distill-qwen-32b"
+    order = Order(profile=profile, model=model, tensor_parallel=was)
+    remedy = first(diagnose(lines(log), book), book, catalog, order)
+    assert change in run_line(remedy.order)
+    now = {*remedy.plan.engine_args, *remedy.plan.environment}
+    before = make_plan(order, catalog)
+    assert moved is None or moved in now - {*before.engine_args, *before.environment}
+
+
 def test_the_heads_of_the_log_choose_the_width(book: Book, catalog: Catalog) -> None:
     said = ["ValueError: Total number of attention heads (20) must be divisible by tensor parallel size (8)."]
     remedy = first(diagnose(said, book), book, catalog)

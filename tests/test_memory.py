@@ -275,6 +275,8 @@ TABLE = 2 * 152_064 * 3584
         # two ranks of a card that fuses the all-reduce, which it does when it compiles
         ((2, 1), Load(8192, 64, True, 9.0), 0.75 + 8192 * LOW_HALF / GIB, 3.0 + 8192 * HIGH_HALF / GIB),
         ((2, 1), Load(16384, 64, False, 9.0), 0.75 + 16384 * LOW_HALF / GIB, 6.5 + 16384 * HIGH_HALF / GIB),
+        # ... unless the host has no multicast, and it is told not to
+        ((2, 1), Load(16384, 64, False, 9.0, False), 0.75 + 16384 * LOW_HALF / GIB, 3.5 + 16384 * HIGH_HALF / GIB),
     ],
 )  # fmt: skip
 def test_the_band_beside_weights_and_cache(

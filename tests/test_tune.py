@@ -479,6 +479,8 @@ def test_scheduling_and_graphs_reach_the_engine_only_when_asked(catalog: Catalog
         ({"graph_size": 64}, "takes no --graph-size on CPU"),
         ({"graph_size": 0, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
         ({"graph_size": 8, "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
+        ({"without": "multi-cast"}, "--without 'multi-cast' is none of multicast, peer-to-peer"),
+        ({"without": "multicast,"}, "--without '' is none of"),
         ({"scheduling": "sync", "profile": "t4-16g-x1", "engine": "sglang"}, "takes no --scheduling"),
     ],
 )

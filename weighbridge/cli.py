@@ -48,6 +48,10 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "compiled": (False, "compilation and captured graphs, where eager is the default"),
     "graph_size": (None, "largest batch with a captured graph (default: the engine's own)"),
     "scheduling": (None, "async: the next step is prepared while one computes; or sync (default: the engine's own)"),
+    "without": (
+        None,
+        "what this host's cards lack: peer-to-peer, multicast, or both with a comma (default: the profile's)",
+    ),
     "order": (None, "a file with an order, such as invoke tune writes; options that are typed win (default: none)"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
 }

@@ -124,7 +124,8 @@ def remedies(
 def _planned(remedy: Remedy, order: Order, now: Plan | None, catalog: Catalog, model: Model | None) -> Iterator[Remedy]:
     wanted = msgspec.structs.replace(order, **{remedy.field: remedy.value})
     plan = _attempt(wanted, catalog, model)
-    if plan is not None and wanted != order and (now is None or plan.engine_args != now.engine_args):
+    told = plan and (plan.engine_args, plan.environment)
+    if plan is not None and wanted != order and (now is None or told != (now.engine_args, now.environment)):
         yield msgspec.structs.replace(remedy, order=wanted, plan=plan)
 
 

@@ -12,8 +12,8 @@ from weighbridge.facts import Value
 class Argument(Value, frozen=True, kw_only=True):
     """One engine argument: the plan's field that feeds it. A false or empty field leaves it out.
 
-    A switch stands alone; other flags are followed by the field's value, or by `value` itself. With `equals` it stands
-    only where the field says just that.
+    A switch stands alone; other flags are followed by `value`, or else by the field's. With `equals` it stands only
+    where the field says just that.
     """
 
     flag: str
@@ -119,8 +119,9 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     `config_files`: name -> template, for an engine that reads a file; `machine_files`: those that several machines
     need, a name with {machine} once for each. `whole_prompts`: a prompt is one batch, so the longest prompt is the
     batch limit. `compiles`: whether its image can compile kernels and capture graphs, which then is the default.
-    `replicas`: whether one container can serve several; `stages`: whether it cuts a model into pipeline stages, without
-    which tensor parallel reaches from machine to machine.
+    `fuses_all_reduce_on`: compute capabilities on which it fuses the all-reduce of tensor parallel by itself with what
+    follows, which wants multicast between the cards. `replicas`: whether one container can serve several; `stages`:
+    whether it cuts a model into pipeline stages, without which tensor parallel reaches from machine to machine.
     """
 
     version: str
@@ -150,6 +151,7 @@ class EngineFamily(Value, frozen=True, kw_only=True):
     replicas: bool = True
     stages: bool = True
     environment_without_peer_to_peer: dict[str, str] = msgspec.field(default_factory=dict)
+    fuses_all_reduce_on: tuple[float, ...] = ()
     cache_path: str | None = None
     gateway_base: Base | None = None
     because: str

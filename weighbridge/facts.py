@@ -15,11 +15,12 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Interconnect(Value, frozen=True, kw_only=True):
-    """How the cards of one machine reach one another."""
+    """How the cards of one machine reach one another. `multicast`: a switch copies one write to all of them."""
 
     kind: Literal["nvlink", "pcie", "hccs", "xgmi", "icn", "none"]
     bandwidth_gbs: float | None = None
     peer_to_peer: bool
+    multicast: bool = False
     tensor_parallel_cards: int
 
 

@@ -8,13 +8,15 @@ import msgspec
 
 from weighbridge.engines import Engine, EngineFamily
 from weighbridge.errors import BadValue, NotPublic, Unsupported, nearest
-from weighbridge.facts import Model, Profile
+from weighbridge.facts import Interconnect, Model, Profile
 from weighbridge.memory import Load
 from weighbridge.types import Order
 
 _MOST_GIB = 4096
 _SETTABLE = ("graph_size", "scheduling")  # an order may ask for them where the engine has an argument for it
 _SCHEDULINGS = ("async", "sync")
+_LINKS = ("multicast", "peer-to-peer")
+_CARRIED_BY_HOST = 2  # cards that tensor parallel spans where every copy passes through the host's memory
 
 
 def with_memory(order: Order, profile: Profile) -> Profile:
@@ -35,6 +37,40 @@ def with_memory(order: Order, profile: Profile) -> Profile:
         raise BadValue(f"--visible-gib {asked:g} is no card's memory", "in GiB, as the engine prints it")
     card = msgspec.structs.replace(profile.card, visible_gib=asked, visible_basis="asked")
     return msgspec.structs.replace(profile, card=card)
+
+
+def with_links(order: Order, profile: Profile) -> Profile:
+    """The profile, less what `--without` says that this host's cards lack. Raises BadValue.
+
+    Without direct copies between cards nothing is left that could copy to all of them at once.
+    """
+    if order.without is None:
+        return profile
+    names = order.without.split(",")
+    for name in names:
+        if name not in _LINKS:
+            near = nearest(name, _LINKS) or _LINKS[0]
+            raise BadValue(f"--without {name!r} is none of {', '.join(_LINKS)}", f"try --without {near}")
+    link = msgspec.structs.replace(profile.card.interconnect, multicast=False)
+    if "peer-to-peer" in names and link.kind != "none":
+        fewer = min(link.tensor_parallel_cards, _CARRIED_BY_HOST)
+        link = Interconnect(kind="pcie", peer_to_peer=False, tensor_parallel_cards=fewer)
+    return msgspec.structs.replace(profile, card=msgspec.structs.replace(profile.card, interconnect=link))
+
+
+def all_reduce(family: EngineFamily, profile: Profile, tensor_parallel: int, *, eager: bool) -> str | None:
+    """`plain` where the engine must be told not to fuse it; None where it does right by itself.
+
+    Fused, it writes to all cards at once; where they lack that, engines crash or hang at their start
+    (https://github.com/vllm-project/vllm/issues/48071).
+    """
+    fuses = _fuses(family, profile, tensor_parallel, eager=eager)
+    return "plain" if fuses and not profile.card.interconnect.multicast else None
+
+
+def _fuses(family: EngineFamily, profile: Profile, tensor_parallel: int, *, eager: bool) -> bool:
+    """Whether the engine, left alone, fuses the all-reduce with what follows it."""
+    return profile.card.compute_capability in family.fuses_all_reduce_on and tensor_parallel > 1 and not eager
 
 
 def parser(engine: Engine, name: str | None) -> str | None:
@@ -75,7 +111,7 @@ def told(order: Order, profile: Profile, engine: Engine) -> dict[str, Any]:
         raise BadValue("--eager captures no graphs, so --graph-size says nothing", "leave one of them out")
     if order.graph_size is not None and order.graph_size < 1:
         raise BadValue(f"--graph-size {order.graph_size} is less than 1", "try --graph-size 256")
-    return {name: getattr(order, name) for name in _SETTABLE}
+    return {name: getattr(order, name) for name in (*_SETTABLE, "without")}
 
 
 def without_peers(profile: Profile, cards: int) -> bool:
@@ -83,7 +119,7 @@ def without_peers(profile: Profile, cards: int) -> bool:
     return cards > 1 and not profile.card.interconnect.peer_to_peer
 
 
-def floors_because(profile: Profile, decided: dict[str, Any]) -> tuple[str, ...]:
+def floors_because(family: EngineFamily, profile: Profile, decided: dict[str, Any]) -> tuple[str, ...]:
     """What the host must have at least, and what is switched off for the way its cards are linked."""
     found, link = [], profile.card.interconnect
     able = f"; compute capability {profile.card.compute_capability:g}" if profile.card.compute_capability else ""
@@ -91,4 +127,18 @@ def floors_because(profile: Profile, decided: dict[str, Any]) -> tuple[str, ...]
         found.append(f"driver {decided['min_driver']} or newer on the host: the image's libraries need it{able}")
     if without_peers(profile, decided["cards_per_node"]):
         found.append(f"copies from card to card go through the host: {link.kind} without peer-to-peer")
-    return tuple(found)
+    return (*found, *_links_because(family, profile, decided))
+
+
+def _links_because(family: EngineFamily, profile: Profile, decided: dict[str, Any]) -> tuple[str, ...]:
+    """What an engine that fuses its all-reduce takes for granted of the host."""
+    if decided["all_reduce"]:
+        return (
+            "all-reduce apart from the norm after it: fused, it needs multicast between the cards, which is not here",
+        )
+    if _fuses(family, profile, decided["tensor_parallel"], eager=decided["eager"]):
+        return (
+            "the engine fuses the all-reduce with the norm after it, which needs multicast between the cards: a host"
+            " without it (a virtual machine, confidential computing, bridged cards) is planned --without multicast",
+        )
+    return ()

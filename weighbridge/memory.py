@@ -144,12 +144,13 @@ def kv_bytes_per_token(shape: Shape, split: Split, stage: int, kv_bytes: float) 
 
 
 class Load(NamedTuple):
-    """What bears on the overhead beside the model: batch limits, captured graphs, and the card's capability."""
+    """What bears on the overhead beside the model: batch limits, captured graphs, what cards can and links carry."""
 
     batched_tokens: int
     sequences: int
     eager: bool
     compute_capability: float = 0.0
+    multicast: bool = True
 
 
 class Band(NamedTuple):
@@ -172,7 +173,8 @@ def overhead_gib(shape: Shape, split: Split, stage: int, load: Load, term: Overh
     high = term.fixed_high_gib + several * term.tensor_parallel_high_gib
     if load.eager:
         return Band(low, high + max(batch.high, logits.high))
-    if several and load.compute_capability >= term.fused_all_reduce_from_capability:  # a pass of the compiler
+    fuses = several and load.multicast
+    if fuses and load.compute_capability >= term.fused_all_reduce_from_capability:  # a pass of the compiler
         high += term.fused_all_reduce_high_gib
     high += term.graphs_experts_high_gib if shape.experts else term.graphs_high_gib
     return Band(low, high + max(batch.high, logits.high, _compile_gib(shape, split, load, term)))

@@ -17,7 +17,10 @@ _COUNTS = {  # with a value that a small machine takes, for the hint
     "tensor_parallel": "1", "pipeline_parallel": "1", "data_parallel": "1", "context": "1024", "sequences": "16",
     "batched_tokens": "2048", "graph_size": "64",
 }  # fmt: skip
-_TEXTS = ("profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching", "scheduling")
+_TEXTS = (
+    "profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching", "scheduling",
+    "without",
+)  # fmt: skip
 _SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
 _LARGEST = 10**9
 _LAST_PORT = 65535

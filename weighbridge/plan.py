@@ -27,7 +27,7 @@ _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a bas
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
     family = _family(profile, engine)
-    profile = limits.with_memory(order, profile)
+    profile = limits.with_links(order, limits.with_memory(order, profile))
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
     utilization = _utilization(order, family, profile)
@@ -58,7 +58,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
-        **_host_needs(family, layout, profile),
+        **_together(family, layout, profile, load),
         "reasoning_parser": limits.parser(engine, model.parsers.reasoning),
         "tool_call_parser": limits.parser(engine, model.parsers.tool_call),
         "chat_template": model.parsers.chat_template,
@@ -77,7 +77,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         *load_because,
         *memory_because(weighing, layout),
         *_run_because(decided),
-        *limits.floors_because(profile, decided),
+        *limits.floors_because(family, profile, decided),
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
     environment = _environment(family, profile, decided)
@@ -100,12 +100,13 @@ def _cut(layout: Layout, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _host_needs(family: EngineFamily, layout: Layout, profile: Profile) -> dict[str, Any]:
-    """Shared memory and limits of the one container a machine runs, with all the ranks on it."""
+def _together(family: EngineFamily, layout: Layout, profile: Profile, load: Load) -> dict[str, Any]:
+    """Shared memory, limits and all-reduce of the one container a machine runs, with all the ranks on it."""
     ranks = layout.split.ranks * layout.replicas // profile.nodes
     shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
     ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
-    return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits}
+    reduced = limits.all_reduce(family, profile, layout.split.tensor_parallel, eager=load.eager)
+    return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits, "all_reduce": reduced}
 
 
 def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:
@@ -222,7 +223,8 @@ def _load(order: Order, profile: Profile, engine: Engine, family: EngineFamily) 
         message = f"{engine.title} for {profile.card.title} compiles nothing: its image has no compiler"
         raise Unsupported(message, "leave --compiled out")
     eager = not family.compiles if order.eager is None else order.eager
-    load = Load(tokens, sequences, eager, profile.card.compute_capability or 0.0)
+    card = profile.card
+    load = Load(tokens, sequences, eager, card.compute_capability or 0.0, card.interconnect.multicast)
     return load, _load_because(order, row, tokens, sequences, eager)
 
 
@@ -292,7 +294,8 @@ def _arguments(engine: Engine, decided: dict[str, Any]) -> tuple[str, ...]:
             continue
         found.append(argument.flag)
         if not argument.switch:
-            found.append(f"{value:g}" if isinstance(value, float) else str(value))
+            said = argument.value or value
+            found.append(f"{said:g}" if isinstance(said, float) else str(said))
     return tuple(found)
 
 

@@ -20,12 +20,12 @@ _SHORTEST = 2
 
 
 class Hit(NamedTuple):
-    """A sign that was found. Smaller is better: surer, earlier, nearer, and more of the line."""
+    """A sign that was found. Smaller is better: surer, earlier, more of the line, and nearer."""
 
     rank: int
     at: int
-    distance: int
     rest: int
+    distance: int
     failure: str
     match: re.Match[str]
     line: Line
@@ -46,7 +46,7 @@ def hits(lines: Sequence[Line], failures: Mapping[str, Failure], served: int) ->
                 distance = _distance(sign, at, len(lines), near) if match else None
                 if match and distance is not None:
                     rank, rest = CERTAINTIES.index(sign.certainty), match.start() - match.end()
-                    yield Hit(rank, at, distance, rest, name, match, lines[at])
+                    yield Hit(rank, at, rest, distance, name, match, lines[at])
 
 
 class _Places:

@@ -34,6 +34,7 @@ class Order(Value, frozen=True, kw_only=True):
     eager: bool | None = None
     graph_size: int | None = None
     scheduling: str | None = None
+    without: str | None = None
 
 
 # --- the plan ------------------------------------------------------------------------------------------
@@ -121,6 +122,8 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     because: tuple[str, ...]
     graph_size: int | None = None
     scheduling: str | None = None
+    without: str | None = None
+    all_reduce: str | None = None
 
 
 class File(Value, frozen=True, kw_only=True):

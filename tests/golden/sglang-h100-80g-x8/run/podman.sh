@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=fa54fdb8c4bf7ed15b1c82eef1c75e3745ea5a7c64215580f5d605d6ef329156 \
+  --label io.weighbridge.plan=bd528d6664d7c5ffb8d12504cae72d33b57177e068d1b2e655214644f8d91783 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=8e1edddf840368d0b66d80cca4485a3ff01176d6cb6386d9a2e03dc7ff667011 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-fa54fdb8c4bf
+  --label io.weighbridge.spec=0278fa1978d50dd11a37f9b256882bd779c2cb394e9c7b35cdffa855e5c22164 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-bd528d6664d7

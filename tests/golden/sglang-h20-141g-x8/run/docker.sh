@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=ed93bfafc3c1200923ee73d1d7c212ccaf8d10a6cf4f3d48f91d33d4cf6838e3 \
+  --label io.weighbridge.plan=2697584023e8d5b3d4ef684c24009f725b177bb0179120cdd3a08b701cb967d0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=c9c2b0bf4b53aef3b5e14a5fd3284f55b15a8a313cc9fb6ce1778d461955bd35 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-ed93bfafc3c1
+  --label io.weighbridge.spec=04aaa257ff5914fb715becfc0a44c151034e55f62baef45a44d9802e8c4d6fb4 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-2697584023e8

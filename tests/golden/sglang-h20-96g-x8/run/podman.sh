@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=01af548e8cd4fd3506523a6213d82bb90327f0926c0d096f7692c4e0d756767e \
+  --label io.weighbridge.plan=6e101e24d61fb8fb9836a2012e2e705f0b3981e12aa4048b50c8a0b13792748a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=8e29435af655cd6df59adada9b513d4ebe7d9c5af6af1e7f33fac5889dee930f \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-01af548e8cd4
+  --label io.weighbridge.spec=3d8fcbd5285ca3ff28bf7e0ce8ad724d66b9b4f02fc5b2c3cb9360df71f5194b \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-6e101e24d61f

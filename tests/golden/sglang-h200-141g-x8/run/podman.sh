@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d6e4161079d73462c82e735c152d14c20945660f4ca401d3fa649689f0072876 \
+  --label io.weighbridge.plan=ecc1705a9e774628139e9fb8696ef9b9a4fc5c7941d652d7c592498065f7efa9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=7ae5077bef3f0e6a2fdc9a240a3435180a0942924c83f389d9a56a52ba2e0ea5 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-d6e4161079d7
+  --label io.weighbridge.spec=132f69f7b2381f36bd2ce00d64ad930debeaf9e21024a4ffff16d4a09b3ab9dd \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-ecc1705a9e77

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=805befba8d8aff377aa23d76bd9ce408a9f115aefb2c321fabfb079c6322819b \
+  --label io.weighbridge.plan=abc8273365e3b3ab397fceb4d7fa9bb389c652078cbf5a47bf5a04611acb8da3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=c0b37aaf6c8751bf473f1fb1b7288c18e1f5031c89c62c54b889f4736d7daf44 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-805befba8d8a
+  --label io.weighbridge.spec=9f2d91eb20500d267204df72b5f72465bc45d607a27f658eaa563fd32633cf53 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-abc8273365e3

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=9dce8907d22ddbef74481dfa490b8fe0527f7e6422857161d0ece61b68ad8df2 \
+  --label io.weighbridge.plan=0ace1e20f8dbf5dbfd49ab0b6654c99747c0c62bf0c0636dff2f8f4eb621c9d3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=cda92a0d9c00d3a1b6ed7f95b52ebf46621b0dce38cc3ecaf81f2434924de242 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-9dce8907d22d
+  --label io.weighbridge.spec=2ba278abaf31534c72272966b6ae153773444464df315ebbb0cd3487e8cc7139 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-0ace1e20f8db

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=b6a3769a0b493f9930559845e373f4ff9e8b3efe4ec6e197598b70333545ddf0 \
+  --label io.weighbridge.plan=ac16f813892bdd85d7a0e666169b9e59debc08077589cd054b57b5f8247bb075 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=868ed11676013ae676a5ad2a1bce545ba32218bc63d769e3c81b55699eb05f34 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-b6a3769a0b49
+  --label io.weighbridge.spec=668d50ac41c7900ef39a2c35377e31a8d3b573ff530754133d8ad74ff27381a6 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-ac16f813892b

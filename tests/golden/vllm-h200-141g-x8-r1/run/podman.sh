@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=28fde9115d1efeea0fd967b9dad2ae9aff009d001bdce2952670e4cdb25925c2 \
+  --label io.weighbridge.plan=d7de0d63d7751983dd035bb48ccfd10de71336e52f71d371fed8a500c4581395 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=59ad8c2b3c9f5778d431316331b716f9e566ba4ad77a75e3db34196f49494e17 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-28fde9115d1e
+  --label io.weighbridge.spec=6a38ee2bb3f4b2a6156d2b0752b17138c06b3b51da5d5bb26eca11d5ba378d75 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-d7de0d63d775
