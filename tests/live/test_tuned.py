@@ -121,7 +121,7 @@ def test_an_appliance_under_the_name_is_left_alone(folder: Path, tuned: Any) -> 
     """Made, not started: a search may not remove it, and says so before it starts anything."""
     engine = docker.from_env()
     image = engine.images.list(filters={"label": "io.weighbridge.recipe"})[0]
-    mine = engine.containers.create(str(image.id), name=NAME, labels={"io.weighbridge.name": NAME})
+    mine = engine.containers.create(str(image.id), "never started", name=NAME, labels={"io.weighbridge.name": NAME})
     try:
         code, _, err = invoke(folder, *ASK, "--output", "taken.yaml", "--again")
         assert code == 1, err
