@@ -201,8 +201,8 @@ def test_our_base_is_named_by_what_it_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("profile", "model", "asked", "kind", "message", "hint"),
     [
-        ("a100-80g-x8", "deepseek-r1", {}, DoesNotFit, "needs 79.29 GiB of weights", "a100-80g-x8-n2"),
-        ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "a100-80g-x8-n2"),
+        ("a100-80g-x8", "deepseek-r1", {}, DoesNotFit, "needs 79.29 GiB of weights", "--profile b200-180g-x4"),
+        ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "--profile b200-180g-x4"),
         ("rtx4090-24g-x1", R1D + "qwen-14b", {}, DoesNotFit, "27.51 GiB of weights", "--quantization fp8"),
         ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072}, DoesNotFit, "131072 are asked", "invoke plan"),
         ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a fp8 checkpoint does not load", "invoke plan"),
@@ -259,6 +259,30 @@ def test_every_alternative_fits_when_it_is_typed(
         assert alternative.keys() == {"command", "change", "holds"}
         again = make_plan(order_of(alternative["command"]), catalog)
         assert alternative["holds"] == f"context {again.max_model_len} tokens, {again.precision}"
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "engine", "change"),
+    [
+        ("a100-80g-x8", "deepseek-r1", None, "more machines: planned, not started from here"),
+        ("910b-64g-x8", "qwen3-235b-a22b", "mindie", "more machines: rendered, not started from here"),
+    ],
+)
+def test_a_machine_that_can_be_started_comes_before_several_that_cannot(
+    profile: str, model: str, engine: str | None, change: str, catalog: Catalog
+) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan_for(catalog, profile, model, engine=engine)
+    several = [catalog.profile(order_of(a["command"]).profile).nodes > 1 for a in caught.value.alternatives]
+    assert several == [False, False, False, False, True]
+    assert caught.value.alternatives[-1]["change"] == change
+
+
+def test_less_asked_of_the_same_machine_still_comes_first(catalog: Catalog) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan_for(catalog, "t4-16g-x1", R1D + "qwen-14b")
+    changes = [a["change"] for a in caught.value.alternatives]
+    assert changes == ["the model's quantized variant", "more cards", *["another machine"] * 3]
 
 
 def order_of(command: str) -> Order:
