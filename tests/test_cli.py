@@ -510,3 +510,10 @@ def test_an_order_file_that_is_not_there_is_offered_to_be_made_there(inv: Any) -
     said = inv("run", "--order", "/nope.yaml", "--model", "qwen3-8b")
     line = "make one: invoke tune --profile cpu --model qwen3-8b --goal throughput --output /nope.yaml"
     assert said.err.splitlines()[1].strip() == line
+
+
+def test_fit_names_several_machines_in_its_text_and_keeps_its_json(inv: Any) -> None:
+    words = ("fit", "--model", "qwen3-235b-a22b", "--engine", "mindie")
+    assert "910b-64g-x8-n2" in inv(*words).out
+    keys = {"profile", "model", "verdict", "parallel", "max_model_len", "kv_cache_tokens", "precision", "why"}
+    assert {frozenset(row) for row in inv(*words, "--json").data} == {frozenset(keys)}

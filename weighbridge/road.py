@@ -16,7 +16,7 @@ from weighbridge.plan import plan
 from weighbridge.types import Order, Plan
 
 _MOST_ALTERNATIVES = 5
-_MACHINES = (2, 4, 8)
+SOME_MACHINES = (2, 4, 8)  # what is tried when one machine is too little
 _FEW_SEQUENCES = 64
 _FEW_TOKENS = 2048
 _SOME_CONTEXT = 8192
@@ -190,7 +190,7 @@ def _more_machines(order: Order, here: Profile, catalog: Catalog) -> Iterator[tu
     """Several machines, where more cards in one are not enough; the change says how far they are taken."""
     family = catalog.engine(order.engine or here.family.default_engine).families.get(here.card.family)
     done = "rendered" if family and family.machine_files else "planned"
-    for nodes in _MACHINES:
+    for nodes in SOME_MACHINES:
         if nodes > here.nodes:
             wanted = msgspec.structs.replace(order, profile=f"{here.card_id}-x{max(here.card.counts)}-n{nodes}")
             yield wanted, f"more machines: {done}, not started from here", "more"
