@@ -517,3 +517,12 @@ def test_fit_names_several_machines_in_its_text_and_keeps_its_json(inv: Any) -> 
     assert "910b-64g-x8-n2" in inv(*words).out
     keys = {"profile", "model", "verdict", "parallel", "max_model_len", "kv_cache_tokens", "precision", "why"}
     assert {frozenset(row) for row in inv(*words, "--json").data} == {frozenset(keys)}
+
+
+@pytest.mark.parametrize("words", [("plan", "--model", "qwen3-32b"), ("fit",)])
+def test_a_profile_of_two_meanings_is_told(words: tuple[str, ...], inv: Any) -> None:
+    said = inv(*words, "--profile", "h20-x4")
+    assert said.code == 0
+    assert "warning: --profile h20-x4 is taken for h20-96g-x4" in said.err
+    assert "--profile h20-141g-x4" in said.err
+    assert "taken for" not in inv(*words, "--profile", "h20-96g-x4").err

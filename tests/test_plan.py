@@ -17,7 +17,7 @@ from weighbridge.engines import Base
 from weighbridge.errors import BadValue, DoesNotFit, Refused, UnknownName, Unsupported
 from weighbridge.memory import GIB
 from weighbridge.plan import base_reference, plan, slug
-from weighbridge.road import command_line, make_plan
+from weighbridge.road import command_line, make_plan, taken_for
 from weighbridge.types import Order, Plan
 
 R1D = "deepseek-r1-distill-"
@@ -353,6 +353,28 @@ def test_adding_a_card_is_one_file(tmp_path: Path) -> None:
     assert plan_for(catalog, "example-x2", R1D + "llama-70b").tensor_parallel == 2
     assert found.evidence.level == "rendered"
     assert "example-128g" not in Catalog().card_ids()
+
+
+def test_an_alias_of_two_cards_says_which_was_taken(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    for card, aliases in (("example-128g", "[example]"), ("example-pro", "[]"), ("mine", "[example-lite]")):
+        text = CARD.replace("[example]", aliases)
+        (tmp_path / "profiles" / f"{card}.yaml").write_text(text, encoding="utf-8")
+    catalog = Catalog(tmp_path)
+    (line,) = taken_for("example-x4-n2", catalog)
+    assert line.startswith("--profile example-x4-n2 is taken for example-128g-x4-n2")
+    assert "--profile example-pro-x4-n2" in line
+    assert "--profile mine-x4-n2" in line
+    for plain in ("example-128g-x4", "example-pro", "mine-x2", "example-lite"):
+        assert taken_for(plain, catalog) == (), plain
+
+
+def test_of_the_cards_here_only_one_alias_has_two_meanings(catalog: Catalog) -> None:
+    aliases = [a for i in catalog.card_ids() for a in catalog.card(i).aliases]
+    said = [line for a in aliases for line in taken_for(f"{a}-x1", catalog)]
+    assert len(said) == 1
+    assert "h20-96g-x1" in said[0]
+    assert said[0].endswith("--profile h20-141g-x1")
 
 
 def test_a_model_and_an_engine_of_ones_own_are_files_too(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 
 import msgspec
 
-from weighbridge.catalog import Catalog
+from weighbridge.catalog import Catalog, profile_name
 from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
 from weighbridge.plan import plan
@@ -80,6 +80,21 @@ def _check_name(name: str) -> None:
             f"a model cannot be called {name[:40]!r}",
             "1 to 200 characters, no leading dash, no control characters: --model NAME",
         )
+
+
+def taken_for(name: str, catalog: Catalog) -> tuple[str, ...]:
+    """Which card an alias was taken for, with which the name of another begins too, and how to name that; else none."""
+    alias = re.sub(r"(-x\d+)?(-n\d+)?$", "", name)
+    taken, found = catalog.profile(name), []
+    for card_id in catalog.card_ids():
+        card = catalog.card(card_id)
+        if alias == taken.card_id or card_id == taken.card_id:
+            continue
+        if any(other.startswith(f"{alias}-") for other in (card_id, *card.aliases)):
+            count = min(card.counts, key=lambda c: abs(c - taken.count))
+            nodes = f"-n{taken.nodes}" if taken.nodes > 1 else ""
+            found.append(f"; {card.title} is --profile {profile_name(card_id, card, count)}{nodes}")
+    return (f"--profile {name} is taken for {taken.id}, {taken.card.title}{''.join(found)}",) if found else ()
 
 
 def command_line(order: Order, frame: Sequence[str] = ()) -> str:

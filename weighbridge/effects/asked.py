@@ -24,7 +24,7 @@ from weighbridge.orderfile import OrderFile, strayed
 from weighbridge.plan import slug
 from weighbridge.reach import SELF_SIGNED, read_reach
 from weighbridge.render import spec_of
-from weighbridge.road import make_plan
+from weighbridge.road import make_plan, taken_for
 from weighbridge.runspec import LABEL, baked, container_name
 from weighbridge.types import Order, Plan, Reach, RunSpec
 
@@ -108,12 +108,12 @@ class Asked:
 
     @property
     def own_runs(self) -> tuple[str, ...]:
-        """What runs of one's own say against this plan. They warn; they change no plan."""
+        """What runs of one's own say against this plan, and a name's other meaning. They warn; they change no plan."""
         from weighbridge.effects.calibration import folder_of, kept_or_none
 
         folder, engine = folder_of(self.environment), f"{self.plan.engine} {self.plan.engine_version}"
         guess = strayed(self.order_file, self.order, engine)
-        said = (guess,) if guess else ()
+        said = (*taken_for(self.order.profile, self.catalog), *([guess] if guess else []))
         if not folder.is_dir():
             return said
         files, wrong = kept_or_none(folder)

@@ -78,12 +78,15 @@ def fit(json: bool, **values: Any) -> None:
     """What fits: every profile for one model, or every model for one profile."""
     from weighbridge.errors import BadValue
     from weighbridge.fit import fit_text, pairs, several_for
+    from weighbridge.road import taken_for
 
     if values["model"] and values["profile"]:
         raise BadValue("--model and --profile are one pair", "weigh it with: invoke plan; or leave one of them out")
     it = asked(values)
     by_profile = bool(values["profile"])
     found = pairs(it.order, it.catalog, it.model, by_profile=by_profile)
+    for line in taken_for(it.order.profile, it.catalog):
+        say(f"warning: {line}")
     show(found, lambda: fit_text(found, "" if by_profile else several_for(it.order, it.catalog, it.model, found)), json)
 
 
