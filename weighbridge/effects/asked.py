@@ -15,7 +15,7 @@ from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
-from weighbridge.errors import BadValue, unknown
+from weighbridge.errors import BadValue, nearest, unknown
 from weighbridge.facts import Model
 from weighbridge.here import AUTO
 from weighbridge.image import baked_tag
@@ -32,6 +32,18 @@ if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
     from weighbridge.effects.keyring import Keyring
     from weighbridge.machines import Machine
+
+
+_ORDER_FORM = "or write one, which begins order: {profile: PROFILE, model: MODEL}"
+_TUNED = Path("build/tune")  # where invoke tune writes what it found
+
+
+def _near_file(path: str) -> str:
+    """What a hint for an order file that is not there begins with: the one that was probably meant, if there is one."""
+    here = Path(path).parent
+    files = {p.stem: p for folder in (_TUNED, here) if folder.is_dir() for p in sorted(folder.glob("*.y*ml"))}
+    near = nearest(Path(path).stem, files)
+    return f"did you mean --order {shlex.quote(str(files[near]))}? else make one: " if near else "make one: "
 
 
 class Asked:
@@ -60,13 +72,14 @@ class Asked:
         if not path:
             return None
         if not Path(path).is_file():
-            raise BadValue(f"--order {path}: no such file", f"make one: {self._tune_line(path)}")
+            raise BadValue(f"--order {path}: no such file", f"{_near_file(path)}{self._tune_line(path)}; {_ORDER_FORM}")
         return convert(read_yaml(Path(path)), OrderFile, Path(path))
 
     def _tune_line(self, path: str) -> str:
-        """The line that writes an order file there. --profile is always said: the line is told whole, not completed."""
+        """The line that writes an order file there: for this machine and MODEL, where the flags do not say."""
         given = {name: self.flags.get(name) for name in Order.__struct_fields__}
-        given = {**given, "profile": given["profile"] or Order().profile}
+        model = given["model"] or (None if self.flags.get("model_config") else "MODEL")
+        given = {**given, "profile": given["profile"] or AUTO, "model": model}
         said = [(f"--{n.replace('_', '-')}", v) for n, v in given.items() if v]
         words = [w for flag, v in said for w in (flag, *([] if v is True else [str(v)]))]
         return shlex.join(["invoke", "tune", *words, "--goal", "throughput", "--output", path])
