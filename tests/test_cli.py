@@ -508,5 +508,36 @@ def test_every_line_that_a_refusal_offers_can_be_pasted(path: Path, inv: Any) ->
 
 def test_an_order_file_that_is_not_there_is_offered_to_be_made_there(inv: Any) -> None:
     said = inv("run", "--order", "/nope.yaml", "--model", "qwen3-8b")
-    line = "make one: invoke tune --profile cpu --model qwen3-8b --goal throughput --output /nope.yaml"
-    assert said.err.splitlines()[1].strip() == line
+    line = "make one: invoke tune --profile auto --model qwen3-8b --goal throughput --output /nope.yaml"
+    form = "or write one, which begins order: {profile: PROFILE, model: MODEL}"
+    assert said.err.splitlines()[1].strip() == f"{line}; {form}"
+
+
+def test_without_a_model_no_line_is_offered_that_tunes_another(inv: Any) -> None:
+    hint = refused(inv("run", "--order", "missing.yaml"))[1]
+    assert hint.strip().startswith("make one: invoke tune --profile auto --model MODEL --goal throughput --output ")
+
+
+@pytest.mark.parametrize("there", ["h100-best.yaml", "build/tune/h100-best.yaml"])
+def test_an_order_file_that_is_not_there_names_the_one_that_was_meant(there: str, inv: Any, tmp_path: Path) -> None:
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).write_text("order: {}\n", encoding="utf-8")
+    hint = refused(inv("run", "--order", "h100-bets.yaml"))[1].strip()
+    assert hint.startswith(f"did you mean --order {there}? else make one: invoke tune ")
+    assert "did you mean" not in refused(inv("run", "--order", "other.yaml"))[1]
+
+
+def test_fit_names_several_machines_in_its_text_and_keeps_its_json(inv: Any) -> None:
+    words = ("fit", "--model", "qwen3-235b-a22b", "--engine", "mindie")
+    assert "910b-64g-x8-n2" in inv(*words).out
+    keys = {"profile", "model", "verdict", "parallel", "max_model_len", "kv_cache_tokens", "precision", "why"}
+    assert {frozenset(row) for row in inv(*words, "--json").data} == {frozenset(keys)}
+
+
+@pytest.mark.parametrize("words", [("plan", "--model", "qwen3-32b"), ("fit",)])
+def test_a_profile_of_two_meanings_is_told(words: tuple[str, ...], inv: Any) -> None:
+    said = inv(*words, "--profile", "h20-x4")
+    assert said.code == 0
+    assert "warning: --profile h20-x4 is taken for h20-96g-x4" in said.err
+    assert "--profile h20-141g-x4" in said.err
+    assert "taken for" not in inv(*words, "--profile", "h20-96g-x4").err

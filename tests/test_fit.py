@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from support import ROOT, plan_for
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import BadValue, Refused, UnknownName
-from weighbridge.fit import FITS, NARROW, NOT, UNKNOWN, fit_markdown, fit_text, models_for, profiles_for
+from weighbridge.facts import Model
+from weighbridge.fit import FITS, NARROW, NOT, UNKNOWN, fit_markdown, fit_text, models_for, profiles_for, several_for
+from weighbridge.road import make_plan
 from weighbridge.types import Order
 
 R1 = "deepseek-r1"
@@ -51,6 +54,48 @@ def test_the_text_has_a_table_and_the_reasons(catalog: Catalog) -> None:
     text = fit_text(profiles_for(Order(model=R1), catalog))
     assert "h200-141g-x8" in text
     assert "a100-80g-x8  deepseek-r1: DeepSeek R1 needs 79.29 GiB of weights" in text
+
+
+def test_narrow_is_explained_where_it_is_said(catalog: Catalog) -> None:
+    found = profiles_for(Order(model=R1), catalog)
+    assert len([line for line in fit_text(found).splitlines() if line.startswith("narrow: ")]) == 1
+    assert "narrow: " not in fit_text([f for f in found if f.verdict != NARROW])
+
+
+def _r1(catalog: Catalog, **changed: Any) -> Model:
+    """The shape of R1 with the weights unquantized."""
+    model = catalog.model(R1)
+    shape = msgspec.structs.replace(model.shape, quantization=None, **changed)
+    return msgspec.structs.replace(model, id="mine", shape=shape)
+
+
+def test_several_machines_are_named_for_a_card_of_which_no_one_holds_it(catalog: Catalog) -> None:
+    order, model = Order(model="mine"), _r1(catalog)
+    found = profiles_for(order, catalog, model)
+    line = several_for(order, catalog, model, found)
+    assert line.startswith("where no one machine of a card holds it, several do, planned and not started from here: ")
+    named = line.rpartition(": ")[2].split(", ")
+    assert {"h20-96g-x8-n2", "h100-80g-x8-n4"} <= {*named}
+    single = {catalog.profile(f.profile).card_id for f in found if f.verdict in (FITS, NARROW)}
+    for name in named:
+        assert make_plan(Order(profile=name, model="mine"), catalog, model).nodes > 1
+        assert catalog.profile(name).card_id not in single
+    assert f"\n{line}\n" in fit_text(found, line)
+
+
+def test_a_model_that_no_one_machine_holds_is_said_to_be_one(catalog: Catalog) -> None:
+    only = Order(model="qwen3-235b-a22b", engine="mindie")
+    said = several_for(only, catalog, None, profiles_for(only, catalog))
+    assert said == "no one machine holds it, several do, planned and not started from here: 910b-64g-x8-n2"
+    order, huge = Order(model="mine"), _r1(catalog, layers=61 * 40)
+    assert several_for(order, catalog, huge, profiles_for(order, catalog, huge)).startswith(
+        "no one machine holds it, nor"
+    )
+
+
+def test_a_model_that_every_card_holds_needs_no_several(catalog: Catalog) -> None:
+    order = Order(model="qwen3-0.6b")
+    assert several_for(order, catalog, None, profiles_for(order, catalog)) == ""
 
 
 def test_the_page_has_a_row_for_each_profile(catalog: Catalog) -> None:

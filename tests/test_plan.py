@@ -17,7 +17,7 @@ from weighbridge.engines import Base
 from weighbridge.errors import BadValue, DoesNotFit, Refused, UnknownName, Unsupported
 from weighbridge.memory import GIB
 from weighbridge.plan import base_reference, plan, slug
-from weighbridge.road import command_line, make_plan
+from weighbridge.road import command_line, make_plan, taken_for
 from weighbridge.types import Order, Plan
 
 R1D = "deepseek-r1-distill-"
@@ -201,8 +201,8 @@ def test_our_base_is_named_by_what_it_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("profile", "model", "asked", "kind", "message", "hint"),
     [
-        ("a100-80g-x8", "deepseek-r1", {}, DoesNotFit, "needs 79.29 GiB of weights", "a100-80g-x8-n2"),
-        ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "a100-80g-x8-n2"),
+        ("a100-80g-x8", "deepseek-r1", {}, DoesNotFit, "needs 79.29 GiB of weights", "--profile b200-180g-x4"),
+        ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "--profile b200-180g-x4"),
         ("rtx4090-24g-x1", R1D + "qwen-14b", {}, DoesNotFit, "27.51 GiB of weights", "--quantization fp8"),
         ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072}, DoesNotFit, "131072 are asked", "invoke plan"),
         ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a fp8 checkpoint does not load", "invoke plan"),
@@ -259,6 +259,30 @@ def test_every_alternative_fits_when_it_is_typed(
         assert alternative.keys() == {"command", "change", "holds"}
         again = make_plan(order_of(alternative["command"]), catalog)
         assert alternative["holds"] == f"context {again.max_model_len} tokens, {again.precision}"
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "engine", "change"),
+    [
+        ("a100-80g-x8", "deepseek-r1", None, "more machines: planned, not started from here"),
+        ("910b-64g-x8", "qwen3-235b-a22b", "mindie", "more machines: rendered, not started from here"),
+    ],
+)
+def test_a_machine_that_can_be_started_comes_before_several_that_cannot(
+    profile: str, model: str, engine: str | None, change: str, catalog: Catalog
+) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan_for(catalog, profile, model, engine=engine)
+    several = [catalog.profile(order_of(a["command"]).profile).nodes > 1 for a in caught.value.alternatives]
+    assert several == [False, False, False, False, True]
+    assert caught.value.alternatives[-1]["change"] == change
+
+
+def test_less_asked_of_the_same_machine_still_comes_first(catalog: Catalog) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan_for(catalog, "t4-16g-x1", R1D + "qwen-14b")
+    changes = [a["change"] for a in caught.value.alternatives]
+    assert changes == ["the model's quantized variant", "more cards", *["another machine"] * 3]
 
 
 def order_of(command: str) -> Order:
@@ -329,6 +353,28 @@ def test_adding_a_card_is_one_file(tmp_path: Path) -> None:
     assert plan_for(catalog, "example-x2", R1D + "llama-70b").tensor_parallel == 2
     assert found.evidence.level == "rendered"
     assert "example-128g" not in Catalog().card_ids()
+
+
+def test_an_alias_of_two_cards_says_which_was_taken(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    for card, aliases in (("example-128g", "[example]"), ("example-pro", "[]"), ("mine", "[example-lite]")):
+        text = CARD.replace("[example]", aliases)
+        (tmp_path / "profiles" / f"{card}.yaml").write_text(text, encoding="utf-8")
+    catalog = Catalog(tmp_path)
+    (line,) = taken_for("example-x4-n2", catalog)
+    assert line.startswith("--profile example-x4-n2 is taken for example-128g-x4-n2")
+    assert "--profile example-pro-x4-n2" in line
+    assert "--profile mine-x4-n2" in line
+    for plain in ("example-128g-x4", "example-pro", "mine-x2", "example-lite"):
+        assert taken_for(plain, catalog) == (), plain
+
+
+def test_of_the_cards_here_only_one_alias_has_two_meanings(catalog: Catalog) -> None:
+    aliases = [a for i in catalog.card_ids() for a in catalog.card(i).aliases]
+    said = [line for a in aliases for line in taken_for(f"{a}-x1", catalog)]
+    assert len(said) == 1
+    assert "h20-96g-x1" in said[0]
+    assert said[0].endswith("--profile h20-141g-x1")
 
 
 def test_a_model_and_an_engine_of_ones_own_are_files_too(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,9 +15,15 @@ from weighbridge.facts import Model
 from weighbridge.parallel import COMFORT
 from weighbridge.plan import plan
 from weighbridge.report import table
+from weighbridge.road import SOME_MACHINES
 from weighbridge.types import Order, Plan
 
 FITS, NARROW, NOT, UNKNOWN = "fits", "narrow", "does not fit", "unknown"
+
+_NARROW = (
+    f"narrow: it fits, with less context than was wanted, a KV cache for fewer than {COMFORT} full requests, or"
+    " another warning; invoke plan says which"
+)
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +53,27 @@ def profiles_for(order: Order, catalog: Catalog, model: Model | None = None) -> 
 def models_for(order: Order, catalog: Catalog) -> list[Fit]:
     """Each model of the catalogue, for the profile of the order. Raises Refused for what no model could take."""
     return _models_for(order, catalog.models(variants=True), catalog)
+
+
+def several_for(order: Order, catalog: Catalog, model: Model | None, found: list[Fit]) -> str:
+    """In a line, for each card of which no one machine holds the model, the fewest that do; empty for none."""
+    fitting = [f.profile for f in found if f.verdict in (FITS, NARROW)]
+    held_by = {catalog.profile(name).card_id for name in fitting}
+    wanted = model or catalog.model(order.model)
+    missed = [card for card in catalog.card_ids() if card not in held_by]
+    held = ", ".join(name for card in missed for name in islice(_several(card, order, catalog, wanted), 1))
+    if not held:
+        return "" if fitting else f"no one machine holds it, nor do several, up to {max(SOME_MACHINES)} of a kind"
+    which = "where no one machine of a card holds it" if fitting else "no one machine holds it"
+    return f"{which}, several do, planned and not started from here: {held}"
+
+
+def _several(card_id: str, order: Order, catalog: Catalog, model: Model) -> Iterator[str]:
+    """The numbers of full machines of a card that hold the model, as profiles, fewest first."""
+    for nodes in SOME_MACHINES:
+        name = f"{card_id}-x{max(catalog.card(card_id).counts)}-n{nodes}"
+        with suppress(Refused):
+            yield _fit(msgspec.structs.replace(order, profile=name), model, catalog).profile
 
 
 def _models_for(order: Order, models: list[Model], catalog: Catalog) -> list[Fit]:
@@ -94,10 +123,12 @@ def _verdict(found: Plan) -> str:
     return FITS if tokens and tokens.low >= COMFORT * found.max_model_len and not found.warnings else NARROW
 
 
-def fit_text(found: list[Fit]) -> str:
-    """A table of what fits, then a line for each that does not."""
+def fit_text(found: list[Fit], several: str = "") -> str:
+    """A table of what fits, what its words mean and which several machines fit, then a line for each that does not."""
     rows = list(_rows(found))
     parts = [table(rows, ("PROFILE", "MODEL", "", "PARALLEL", "CONTEXT", "KV TOKENS", "PRECISION"))] if rows else []
+    parts += ["", _NARROW] if any(f.verdict == NARROW for f in found) else []
+    parts += ["", several] if several else []
     for verdict in (NOT, UNKNOWN):
         refused = [f"{f.profile}  {f.model}: {f.why}" for f in found if f.verdict == verdict]
         parts += ["", verdict, *(f"  {line}" for line in refused)] if refused else []

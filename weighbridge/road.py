@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
 
-from weighbridge.catalog import Catalog
+from weighbridge.catalog import Catalog, profile_name
 from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
 from weighbridge.plan import plan
 from weighbridge.types import Order, Plan
 
 _MOST_ALTERNATIVES = 5
-_MACHINES = (2, 4, 8)
+SOME_MACHINES = (2, 4, 8)  # what is tried when one machine is too little
 _FEW_SEQUENCES = 64
 _FEW_TOKENS = 2048
 _SOME_CONTEXT = 8192
@@ -41,7 +41,7 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
     try:
         planned = attempt(order)
     except (DoesNotFit, Unsupported) as e:
-        e.alternatives = tuple(islice(_alternatives(order, e, attempt, catalog, frame), _MOST_ALTERNATIVES))
+        e.alternatives = _alternatives(order, e, attempt, catalog, frame)
         e.hint = _hint(order, e, catalog, frame)
         raise
     return checked(planned, catalog)
@@ -82,6 +82,21 @@ def _check_name(name: str) -> None:
         )
 
 
+def taken_for(name: str, catalog: Catalog) -> tuple[str, ...]:
+    """Which card an alias was taken for, with which the name of another begins too, and how to name that; else none."""
+    alias = re.sub(r"(-x\d+)?(-n\d+)?$", "", name)
+    taken, found = catalog.profile(name), []
+    for card_id in catalog.card_ids():
+        card = catalog.card(card_id)
+        if alias == taken.card_id or card_id == taken.card_id:
+            continue
+        if any(other.startswith(f"{alias}-") for other in (card_id, *card.aliases)):
+            count = min(card.counts, key=lambda c: abs(c - taken.count))
+            nodes = f"-n{taken.nodes}" if taken.nodes > 1 else ""
+            found.append(f"; {card.title} is --profile {profile_name(card_id, card, count)}{nodes}")
+    return (f"--profile {name} is taken for {taken.id}, {taken.card.title}{''.join(found)}",) if found else ()
+
+
 def command_line(order: Order, frame: Sequence[str] = ()) -> str:
     """The order as a line to paste."""
     words = ["invoke", "plan"]
@@ -97,10 +112,30 @@ def command_line(order: Order, frame: Sequence[str] = ()) -> str:
 
 def _alternatives(
     order: Order, error: Refused, attempt: Callable[[Order], Plan], catalog: Catalog, frame: Sequence[str]
-) -> Iterator[dict[str, str]]:
-    """Orders that fit, nearest first: less asked of the same machine, then more of it, then another."""
+) -> tuple[dict[str, str], ...]:
+    """Orders that fit, nearest first: less asked of the same machine, more cards, another machine, several machines.
+
+    Another machine leaves the last place to several, which cannot be started from here.
+    """
     seen: set[str] = set()
-    for wanted, change, key in _variants(order, error, catalog, bool(frame)):
+
+    def fitting(variants: Iterable[tuple[Order, str, str]], most: int) -> list[dict[str, str]]:
+        return list(islice(_fitting(variants, attempt, frame, seen), most))
+
+    here = catalog.profile(order.profile)
+    free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
+    near = fitting(_variants(order, error, catalog, bool(frame)), _MOST_ALTERNATIVES)
+    near += fitting(_more_cards(free, here), _MOST_ALTERNATIVES - len(near))
+    room = _MOST_ALTERNATIVES - len(near)
+    several = fitting(_more_machines(free, here, catalog), min(room, 1))
+    return (*near, *fitting(_others(free, here, catalog), room - len(several)), *several)
+
+
+def _fitting(
+    variants: Iterable[tuple[Order, str, str]], attempt: Callable[[Order], Plan], frame: Sequence[str], seen: set[str]
+) -> Iterator[dict[str, str]]:
+    """Of (order, what changes, key) those that fit; of the variants with one key, the first is enough."""
+    for wanted, change, key in variants:
         if key in seen:
             continue
         try:
@@ -113,24 +148,17 @@ def _alternatives(
 
 
 def _variants(order: Order, error: Refused, catalog: Catalog, framed: bool) -> Iterator[tuple[Order, str, str]]:
-    """(order, what changes, key): of the variants with one key, the first that fits is enough."""
+    """Less asked of the same machine, as (order, what changes, key)."""
     if isinstance(error, Unsupported):
         yield from ((wanted, change, change) for wanted, change in _without(order))
     yield from ((wanted, change, "cut") for wanted, change in _cuts(order, catalog))
     yield from ((wanted, change, change) for wanted, change in _smaller(order))
-    free = msgspec.structs.replace(order, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)
     if order.quantization is None:
         half = msgspec.structs.replace(order, quantization="fp8")
         yield half, "weights of half the size, quantized while they load", "quantized"
     for name in () if framed else catalog.variants_of(order.model):
         wanted = msgspec.structs.replace(order, model=name, quantization=None, dtype=None)
         yield wanted, "the model's quantized variant", "variant"
-    here = catalog.profile(order.profile)
-    yield from ((wanted, change, "more") for wanted, change in _more(free, here))
-    for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.memory_gib):
-        if other.card_id != here.card_id:
-            wanted = msgspec.structs.replace(free, profile=other.id, engine=None, engine_version=None)
-            yield wanted, "another machine", other.card_id
 
 
 def _without(order: Order) -> Iterator[tuple[Order, str]]:
@@ -166,11 +194,25 @@ def _smaller(order: Order) -> Iterator[tuple[Order, str]]:
         yield change(order, kv_dtype="fp8"), "KV cache of half the size"
 
 
-def _more(order: Order, here: Profile) -> Iterator[tuple[Order, str]]:
-    change = msgspec.structs.replace
+def _more_cards(order: Order, here: Profile) -> Iterator[tuple[Order, str, str]]:
     for count in here.card.counts:
         if count > here.count:
-            yield change(order, profile=f"{here.card_id}-x{count}"), "more cards"
-    for nodes in _MACHINES:
+            wanted = msgspec.structs.replace(order, profile=f"{here.card_id}-x{count}")
+            yield wanted, "more cards", "more"
+
+
+def _more_machines(order: Order, here: Profile, catalog: Catalog) -> Iterator[tuple[Order, str, str]]:
+    """Several machines, where more cards in one are not enough; the change says how far they are taken."""
+    family = catalog.engine(order.engine or here.family.default_engine).families.get(here.card.family)
+    done = "rendered" if family and family.machine_files else "planned"
+    for nodes in SOME_MACHINES:
         if nodes > here.nodes:
-            yield change(order, profile=f"{here.card_id}-x{max(here.card.counts)}-n{nodes}"), "more machines"
+            wanted = msgspec.structs.replace(order, profile=f"{here.card_id}-x{max(here.card.counts)}-n{nodes}")
+            yield wanted, f"more machines: {done}, not started from here", "more"
+
+
+def _others(order: Order, here: Profile, catalog: Catalog) -> Iterator[tuple[Order, str, str]]:
+    for other in sorted(catalog.profiles(), key=lambda p: p.cards * p.card.memory_gib):
+        if other.card_id != here.card_id:
+            wanted = msgspec.structs.replace(order, profile=other.id, engine=None, engine_version=None)
+            yield wanted, "another machine", other.card_id

@@ -107,6 +107,26 @@ def test_an_image_of_unknown_runtime() -> None:
     assert [f.says for f in found.found] == ["driver 550.54.15 runs images of CUDA 12, not of 13 (needs 580)"]
 
 
+@pytest.mark.parametrize(
+    ("distribution", "line"),
+    [
+        ("ID=ubuntu\nID_LIKE=debian\n", "sudo apt install nvidia-driver-580-server && sudo reboot"),
+        ('ID_LIKE="ubuntu debian"\nID=linuxmint\n', "sudo apt install nvidia-driver-580-server && sudo reboot"),
+        ('VERSION_ID="12"\nID=debian\n', "sudo apt install nvidia-driver && sudo reboot  # from non-free"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "sudo dnf install nvidia-open && sudo reboot"),
+        ("ID=arch\n", "# install driver 580 or newer as your distribution does: "),
+        (None, "# install driver 580 or newer as your distribution does: "),
+    ],
+)
+def test_the_driver_is_installed_as_the_distribution_calls_it(distribution: str | None, line: str) -> None:
+    named = {"os_release": ok(distribution)} if distribution else {}
+    provoked = [c for c in CASES if c.id in ("nvidia-driver-missing", "nvidia-driver-floor", "nvidia-driver-old")]
+    assert len(provoked) == 3
+    for case in provoked:
+        found = {f.id: f.type[0] for f in report({**case.answers, **named}, case.profile).found}
+        assert found[case.id].startswith(line)
+
+
 def test_what_was_not_answered_is_not_judged_and_says_why() -> None:
     found = report({"nvidia_query": failed('Field "fabric.state" is not a valid field to query.\n')})
     assert found.not_judged["nvidia-ecc-errors"] == "nvidia-smi failed"

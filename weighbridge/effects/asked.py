@@ -15,7 +15,7 @@ from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
-from weighbridge.errors import BadValue, unknown
+from weighbridge.errors import BadValue, nearest, unknown
 from weighbridge.facts import Model
 from weighbridge.here import AUTO
 from weighbridge.image import baked_tag
@@ -24,7 +24,7 @@ from weighbridge.orderfile import OrderFile, strayed
 from weighbridge.plan import slug
 from weighbridge.reach import SELF_SIGNED, read_reach
 from weighbridge.render import spec_of
-from weighbridge.road import make_plan
+from weighbridge.road import make_plan, taken_for
 from weighbridge.runspec import LABEL, baked, container_name
 from weighbridge.types import Order, Plan, Reach, RunSpec
 
@@ -32,6 +32,18 @@ if TYPE_CHECKING:  # a plan is made without the Docker library
     from weighbridge.effects.appliance import Folders
     from weighbridge.effects.keyring import Keyring
     from weighbridge.machines import Machine
+
+
+_ORDER_FORM = "or write one, which begins order: {profile: PROFILE, model: MODEL}"
+_TUNED = Path("build/tune")  # where invoke tune writes what it found
+
+
+def _near_file(path: str) -> str:
+    """What a hint for an order file that is not there begins with: the one that was probably meant, if there is one."""
+    here = Path(path).parent
+    files = {p.stem: p for folder in (_TUNED, here) if folder.is_dir() for p in sorted(folder.glob("*.y*ml"))}
+    near = nearest(Path(path).stem, files)
+    return f"did you mean --order {shlex.quote(str(files[near]))}? else make one: " if near else "make one: "
 
 
 class Asked:
@@ -60,13 +72,14 @@ class Asked:
         if not path:
             return None
         if not Path(path).is_file():
-            raise BadValue(f"--order {path}: no such file", f"make one: {self._tune_line(path)}")
+            raise BadValue(f"--order {path}: no such file", f"{_near_file(path)}{self._tune_line(path)}; {_ORDER_FORM}")
         return convert(read_yaml(Path(path)), OrderFile, Path(path))
 
     def _tune_line(self, path: str) -> str:
-        """The line that writes an order file there. --profile is always said: the line is told whole, not completed."""
+        """The line that writes an order file there: for this machine and MODEL, where the flags do not say."""
         given = {name: self.flags.get(name) for name in Order.__struct_fields__}
-        given = {**given, "profile": given["profile"] or Order().profile}
+        model = given["model"] or (None if self.flags.get("model_config") else "MODEL")
+        given = {**given, "profile": given["profile"] or AUTO, "model": model}
         said = [(f"--{n.replace('_', '-')}", v) for n, v in given.items() if v]
         words = [w for flag, v in said for w in (flag, *([] if v is True else [str(v)]))]
         return shlex.join(["invoke", "tune", *words, "--goal", "throughput", "--output", path])
@@ -108,12 +121,12 @@ class Asked:
 
     @property
     def own_runs(self) -> tuple[str, ...]:
-        """What runs of one's own say against this plan. They warn; they change no plan."""
+        """What runs of one's own say against this plan, and a name's other meaning. They warn; they change no plan."""
         from weighbridge.effects.calibration import folder_of, kept_or_none
 
         folder, engine = folder_of(self.environment), f"{self.plan.engine} {self.plan.engine_version}"
         guess = strayed(self.order_file, self.order, engine)
-        said = (guess,) if guess else ()
+        said = (*taken_for(self.order.profile, self.catalog), *([guess] if guess else []))
         if not folder.is_dir():
             return said
         files, wrong = kept_or_none(folder)

@@ -77,13 +77,17 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
 def fit(json: bool, **values: Any) -> None:
     """What fits: every profile for one model, or every model for one profile."""
     from weighbridge.errors import BadValue
-    from weighbridge.fit import fit_text, pairs
+    from weighbridge.fit import fit_text, pairs, several_for
+    from weighbridge.road import taken_for
 
     if values["model"] and values["profile"]:
         raise BadValue("--model and --profile are one pair", "weigh it with: invoke plan; or leave one of them out")
     it = asked(values)
-    found = pairs(it.order, it.catalog, it.model, by_profile=bool(values["profile"]))
-    show(found, lambda: fit_text(found), json)
+    by_profile = bool(values["profile"])
+    found = pairs(it.order, it.catalog, it.model, by_profile=by_profile)
+    for line in taken_for(it.order.profile, it.catalog):
+        say(f"warning: {line}")
+    show(found, lambda: fit_text(found, "" if by_profile else several_for(it.order, it.catalog, it.model, found)), json)
 
 
 @verb(NAME, {"add": (False, "keep what the running appliance reports as a row of your own")}, CATALOG, DRY, JSON)
