@@ -52,6 +52,7 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
         None,
         "what this host's cards lack: peer-to-peer, multicast, or both with a comma (default: the profile's)",
     ),
+    "extra_args": (None, "further arguments of the engine, in one pair of quotes: '--seed 7' (default: none)"),
     "order": (None, "a file with an order, such as invoke tune writes; options that are typed win (default: none)"),
     "catalog": (None, "a folder with your own profiles/, models/ or images/ (also WEIGHBRIDGE_CATALOG)"),
 }

@@ -16,11 +16,7 @@ from weighbridge.failures import CERTAINTIES, Book, Change, Failure, read_book
 from weighbridge.logs import Line, clean, first_cause, quote, ready_at
 from weighbridge.road import command_line, make_plan
 from weighbridge.signs import hits
-from weighbridge.types import Order, Plan
-
-_PLANNED = {  # fields of an order whose planned value has another name
-    "context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens",
-}  # fmt: skip
+from weighbridge.types import PLANNED_AS, Order, Plan
 
 
 class Diagnosis(Value, frozen=True, kw_only=True):
@@ -147,7 +143,7 @@ def _value(change: Change, numbers: Mapping[str, float], planned: Plan | None) -
             return False, None
         base = numbers[change.group] / (numbers[change.over] if change.over else 1)
     elif planned is not None:
-        base = float(getattr(planned, _PLANNED.get(change.field, change.field)))
+        base = float(getattr(planned, PLANNED_AS.get(change.field, change.field)))
     else:
         return False, None
     return _fitting(change, base * (change.times or 1))
@@ -196,7 +192,7 @@ def order_of(plan: Plan, catalog: Catalog, model: Model | None = None) -> Order:
         pass
     asked: dict[str, Any] = {}
     for field in Order.__struct_fields__:
-        name = _PLANNED.get(field, field)
+        name = PLANNED_AS.get(field, field)
         if field not in ("profile", "model", "engine", "engine_version") and hasattr(plan, name):
             asked |= {} if own and getattr(plan, name) == getattr(own, name) else {field: getattr(plan, name)}
     order = msgspec.structs.replace(order, **asked)

@@ -229,7 +229,10 @@ class Gateway(Value, frozen=True, kw_only=True):
 
 
 class Engine(Value, frozen=True, kw_only=True):
-    """A serving engine: images/<id>/engine.yaml. Never means Docker."""
+    """A serving engine: images/<id>/engine.yaml. Never means Docker.
+
+    `closed`: arguments that nobody may add to a plan's, each with its reason.
+    """
 
     id: str
     title: str
@@ -238,6 +241,7 @@ class Engine(Value, frozen=True, kw_only=True):
     gateway: Gateway
     families: dict[str, EngineFamily]
     arguments: tuple[Argument, ...]
+    closed: dict[str, str] = msgspec.field(default_factory=dict)
     parser_names: dict[str, str] | None = None
     progress: dict[str, str]
     reported: dict[str, str]

@@ -15,7 +15,7 @@ from weighbridge.facts import Model
 from weighbridge.parallel import COMFORT
 from weighbridge.plan import plan
 from weighbridge.report import table
-from weighbridge.road import SOME_MACHINES
+from weighbridge.road import SOME_MACHINES, checked
 from weighbridge.types import Order, Plan
 
 FITS, NARROW, NOT, UNKNOWN = "fits", "narrow", "does not fit", "unknown"
@@ -103,8 +103,12 @@ def _not(order: Order, model: Model, error: Refused) -> Fit:
 
 
 def _fit(order: Order, model: Model, catalog: Catalog) -> Fit:
+    """How it fits. Arguments beside the plan are not weighed, so that they do not make it narrow either."""
     profile = catalog.profile(order.profile)
-    found = plan(order, profile, catalog.engine(order.engine or profile.family.default_engine), model)
+    engine = catalog.engine(order.engine or profile.family.default_engine)
+    found = plan(msgspec.structs.replace(order, extra_args=None), profile, engine, model)
+    if order.extra_args is not None:
+        checked(plan(order, profile, engine, model), catalog)
     return Fit(
         profile=order.profile,
         model=model.id,

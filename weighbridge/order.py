@@ -19,7 +19,7 @@ _COUNTS = {  # with a value that a small machine takes, for the hint
 }  # fmt: skip
 _TEXTS = (
     "profile", "model", "engine", "engine_version", "dtype", "kv_dtype", "quantization", "batching", "scheduling",
-    "without",
+    "without", "extra_args",
 )  # fmt: skip
 _SUFFIXES = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
 _LARGEST = 10**9

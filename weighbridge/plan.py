@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from weighbridge import limits
+from weighbridge import extra, limits
 from weighbridge.context import choose_context, wanted_context
 from weighbridge.engines import Base, Batching, Engine, EngineFamily, Overhead
 from weighbridge.errors import BadValue, Unsupported, nearest, unknown
@@ -26,7 +26,7 @@ _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a bas
 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
-    family = _family(profile, engine)
+    family, further = _family(profile, engine), extra.words_of(order, engine)
     profile = limits.with_links(order, limits.with_memory(order, profile))
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
@@ -55,19 +55,20 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "utilization": utilization,
         "eager": load.eager,
         **limits.told(order, profile, engine),
+        **extra.told(further),
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
         **_together(family, layout, profile, load),
-        "reasoning_parser": limits.parser(engine, model.parsers.reasoning),
-        "tool_call_parser": limits.parser(engine, model.parsers.tool_call),
-        "chat_template": model.parsers.chat_template,
-        "model_path": f"/models/{slug(model.id)}",
+        **_of_model(engine, model),
         **_served(engine, family, base),
         "budget_mib": int(weighing.tightest(layout.split).budget_gib * 1024),
         "evidence": _evidence(profile, engine),
-        "groups": profile.family.container.groups,
-        "warnings": (*warnings(weighing, layout, wanted), *limits.warnings(order, engine, family, model, load)),
+        "warnings": (
+            *warnings(weighing, layout, wanted),
+            *limits.warnings(order, engine, family, model, load),
+            *extra.warnings(further),
+        ),
     }
     because = (
         f"{engine.title} {version}: {family.because}",
@@ -81,9 +82,8 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
     environment = _environment(family, profile, decided)
-    return Plan(
-        **decided, because=because, command=command, environment=environment, engine_args=_arguments(engine, decided)
-    )
+    args = (*_arguments(engine, decided), *further)
+    return Plan(**decided, because=because, command=command, environment=environment, engine_args=args)
 
 
 def _cut(layout: Layout, profile: Profile) -> dict[str, Any]:
@@ -101,12 +101,23 @@ def _cut(layout: Layout, profile: Profile) -> dict[str, Any]:
 
 
 def _together(family: EngineFamily, layout: Layout, profile: Profile, load: Load) -> dict[str, Any]:
-    """Shared memory, limits and all-reduce of the one container a machine runs, with all the ranks on it."""
+    """Shared memory, limits, groups and all-reduce of the one container a machine runs, with all the ranks on it."""
     ranks = layout.split.ranks * layout.replicas // profile.nodes
     shm = family.shm_one_card_gib if ranks == 1 else family.shm_per_card_gib * ranks
     ulimits = tuple(u for u in family.ulimits if ranks > 1 or not u.several_cards_only)
     reduced = limits.all_reduce(family, profile, layout.split.tensor_parallel, eager=load.eager)
-    return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits, "all_reduce": reduced}
+    return {"shm_gib": shm, "shm_mib": int(shm * 1024), "ulimits": ulimits, "all_reduce": reduced,
+            "groups": profile.family.container.groups}  # fmt: skip
+
+
+def _of_model(engine: Engine, model: Model) -> dict[str, Any]:
+    """Where the model lies, and how the engine reads what it says."""
+    return {
+        "reasoning_parser": limits.parser(engine, model.parsers.reasoning),
+        "tool_call_parser": limits.parser(engine, model.parsers.tool_call),
+        "chat_template": model.parsers.chat_template,
+        "model_path": f"/models/{slug(model.id)}",
+    }
 
 
 def _served(engine: Engine, family: EngineFamily, base: Base) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from itertools import islice
 
 import msgspec
 
+from weighbridge import extra
 from weighbridge.catalog import Catalog, profile_name
 from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
@@ -55,12 +56,14 @@ def _hint(order: Order, error: Refused, catalog: Catalog, frame: Sequence[str]) 
 
 
 def checked(found: Plan, catalog: Catalog) -> Plan:
-    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported.
+    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported,
+    and BadValue for one that was asked for.
 
     A version whose parser nobody has read yet is taken on trust: see `make flags`.
     """
     engine = catalog.engine(found.engine)
     flags = catalog.flags_at(engine.id, found.engine_version)
+    extra.check(found, engine, flags)
     for problem in flags.problems(flags.split(found.engine_args)[1]) if flags else ():
         given = " ".join((problem.given.word, *problem.given.values))
         if problem.fault == "deprecated":

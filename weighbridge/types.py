@@ -35,6 +35,12 @@ class Order(Value, frozen=True, kw_only=True):
     graph_size: int | None = None
     scheduling: str | None = None
     without: str | None = None
+    extra_args: str | None = None
+
+
+PLANNED_AS = {  # fields of an order whose planned value has another name
+    "context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens",
+}  # fmt: skip
 
 
 # --- the plan ------------------------------------------------------------------------------------------
@@ -124,6 +130,7 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     scheduling: str | None = None
     without: str | None = None
     all_reduce: str | None = None
+    extra_args: str | None = None
 
 
 class File(Value, frozen=True, kw_only=True):
