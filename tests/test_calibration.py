@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from calibration.fit import Row, promised, read_rows, term_of
+import re
 
-from weighbridge.catalog import Catalog
+import pytest
+from calibration.fit import ROWS as FILES
+from calibration.fit import Row, cards_rows, fitted, page, promised, read_rows, term_of
+from support import ROOT
+
+from weighbridge.catalog import Catalog, read_yaml
 
 ROWS = read_rows(Catalog())
 
@@ -37,3 +41,33 @@ def test_a_quarter_of_our_own_rows_took_no_part_in_the_fit() -> None:
 def test_weights_are_within_one_per_cent_or_the_loaders_slack(row: Row) -> None:
     """The engine's figure holds the allocator's segments too, some 0.1 GiB whatever the size."""
     assert row.weights_gib == pytest.approx(row.reported["weights_gib"], rel=0.01, abs=0.25)
+
+
+PAGE = (ROOT / "docs" / "planner.md").read_text(encoding="utf-8")
+
+
+def test_the_page_and_the_constants_that_are_committed_are_todays() -> None:
+    rows = cards_rows(Catalog())
+    found, left = fitted(rows)
+    assert page(rows, found, left) in PAGE, "make calibrate"
+    committed = Catalog().engine("vllm").families["cuda"].overheads
+    assert {v: o.because for v, o in found.items()} == {v: committed[v].because for v in found}, "make calibrate"
+
+
+def test_every_count_of_rows_is_the_same_number() -> None:
+    rows = cards_rows(Catalog())
+    fit, kept = (int(n) for n in re.findall(r"^(\d+) rows: promised", PAGE, re.MULTILINE))
+    assert (fit, kept) == (sum(not r.held_out for r in rows), sum(r.held_out for r in rows))
+    counts = re.findall(r"^\| 0\.\d+ \| (\d+) \| (\d+) \|", PAGE, re.MULTILINE)
+    assert sum(int(n) for n, _ in counts) == fit
+    assert sum(int(dense) for _, dense in counts) == sum(not r.held_out and not r.shape.experts for r in rows)
+    bands = Catalog().engine("vllm").families["cuda"].overheads
+    assert [int(band.because.split()[0]) for band in bands.values()] == [int(n) for n, _ in counts]
+    (readme,) = re.findall(r"^(\d+) rows of engines", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert int(readme) == fit + kept
+
+
+def test_the_runs_that_the_page_counts_by_card_are_in_their_files() -> None:
+    ours = {path.name.split("-")[0]: len(read_yaml(path)["rows"]) for path in FILES.glob("h*.yaml")}
+    said = f"hold {sum(ours.values())} runs, {ours['h100']} on one H100 and {ours['h200']} on one, two"
+    assert said in PAGE

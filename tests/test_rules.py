@@ -469,6 +469,24 @@ def test_no_output_holds_a_date_a_home_or_a_place_of_this_machine(case: Case, ca
         assert [p for p in private if p in file.text] == [], name
 
 
+def test_host_paths_stand_where_they_were_given_and_never_in_the_image(
+    inv: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for host in ("one", "two"):
+        monkeypatch.setenv("HOME", f"/{host}/home")
+        words = ("render", "--weights", f"/{host}/weights", "--keys", f"/{host}/keys/file", "--output", host)
+        assert inv(*words).code == 0
+        files = {
+            p.relative_to(tmp_path / host): p.read_text("utf-8") for p in (tmp_path / host).rglob("*") if p.is_file()
+        }
+        holding = {p.parts[0] for p, text in files.items() if f"/{host}/weights" in text or f"/{host}/keys" in text}
+        assert holding == {"run", "compose"}
+        assert [p for p, text in files.items() if f"/{host}/home" in text or str(tmp_path) in text] == []
+        made.append({p: text for p, text in files.items() if p.parts[0] == "image"})
+    assert made[0] == made[1]
+
+
 def test_the_digest_names_what_is_in_the_image(catalog: Catalog) -> None:
     plans = [c.plan(catalog) for c in cases() if not c.name.endswith("-refused")]
     first, again = ([render_image(p, Catalog()).digest for p in plans] for _ in range(2))

@@ -266,44 +266,59 @@ def weights_words(rows: list[Row]) -> str:
     )
 
 
-def constants(found: Mapping[str, Overhead], left: Mapping[str, Mapping[str, float]]) -> list[str]:
-    lines = ["| from version | rows | constants | left over by the rows, GiB: lowest, highest |", "|---|---|---|---|"]
+def constants(rows: list[Row], found: Mapping[str, Overhead], left: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """`left` are the dense rows of each version; those with experts set the factor of experts alone."""
+    members = {version: len(of) for version, of in groups(rows, list(found))}
+    lines = [
+        "| from version | rows | of them dense | constants | left over by the dense rows, GiB: lowest, highest |",
+        "|---|---|---|---|---|",
+    ]
     for version, term in found.items():
         plain = {k: v for k, v in msgspec.to_builtins(term).items() if isinstance(v, float | int) and v}
         said = ", ".join(f"{k} {v:g}" for k, v in plain.items())
         lines.append(
-            f"| {version} | {len(left[version])} | {said} |"
+            f"| {version} | {members[version]} | {len(left[version])} | {said} |"
             f" {min(left[version].values()):.2f}, {max(left[version].values()):.2f} |"
         )
     return lines
 
 
-def main() -> None:
-    catalog = Catalog()
-    rows = read_rows(catalog)
+def fitted(rows: list[Row]) -> tuple[dict[str, Overhead], dict[str, dict[str, float]]]:
+    """By version the terms, and what they leave of each dense row, GiB."""
     found: dict[str, Overhead] = {}
     left: dict[str, dict[str, float]] = {}
-    rows = [r for r in rows if r.family == "cuda"]  # on a CPU the cache is stated, and nothing is left to fit
     for version, members in groups(rows, list(GRIDS)):
         found[version], left[version] = fit(version, [r for r in members if not r.held_out])
+    return found, left
+
+
+def cards_rows(catalog: Catalog) -> list[Row]:
+    """On a CPU the cache is stated, and nothing is left to fit."""
+    return [r for r in read_rows(catalog) if r.family == "cuda"]
+
+
+def main() -> None:
+    rows = cards_rows(Catalog())
+    found, left = fitted(rows)
     write_overheads(DATA / "images" / "vllm" / "overhead.yaml", "cuda", found)
-    write_page(DATA / "docs" / "planner.md", rows, found, left)
+    path = DATA / "docs" / "planner.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- made by make calibrate -->", "<!-- end -->"
+    before, after = text.split(begin)[0], text.split(end)[1]
+    path.write_text(f"{before}{begin}\n{page(rows, found, left)}\n{end}{after}", encoding="utf-8")
     print(summary([r for r in rows if not r.held_out], found))
     print("held out:", summary([r for r in rows if r.held_out], found))
 
 
-def write_page(path: Path, rows: list[Row], found: Mapping[str, Overhead], left: Any) -> None:
+def page(rows: list[Row], found: Mapping[str, Overhead], left: Any) -> str:
     """The part of docs/planner.md between its two marks."""
-    fitted, kept = [r for r in rows if not r.held_out], [r for r in rows if r.held_out]
+    ours, kept = [r for r in rows if not r.held_out], [r for r in rows if r.held_out]
     made = [
-        "## Rows behind the fit", "", summary(fitted, found), "", *table(fitted, found), "",
+        "## Rows behind the fit", "", summary(ours, found), "", *table(ours, found), "",
         "## Rows kept out of the fit", "", summary(kept, found), "", *table(kept, found), "",
-        "## Constants", "", *constants(found, left),
+        "## Constants", "", *constants(ours, found, left),
     ]  # fmt: skip
-    text = path.read_text(encoding="utf-8")
-    begin, end = "<!-- made by make calibrate -->", "<!-- end -->"
-    before, after = text.split(begin)[0], text.split(end)[1]
-    path.write_text(f"{before}{begin}\n" + "\n".join(made) + f"\n{end}{after}", encoding="utf-8")
+    return "\n".join(made)
 
 
 if __name__ == "__main__":
