@@ -22,6 +22,8 @@ from support import ROOT
 from weighbridge.catalog import Catalog
 from weighbridge.effects.chat import Target
 from weighbridge.effects.smoke import ASKS, smoke
+from weighbridge.effects.smoke.load import told_apart
+from weighbridge.effects.smoke.session import Wrong
 from weighbridge.effects.target import Given, target_of
 from weighbridge.errors import BadFile, UnknownName
 from weighbridge.facts import Expectation, SmokeFacts
@@ -178,6 +180,33 @@ def test_each_question_notices_what_it_is_for(
     assert found.ok is False
     assert detail in found.detail if isinstance(detail, str) else detail.search(found.detail), found.detail
     assert not report.ok
+
+
+def moments(*clumps: int) -> list[float]:
+    """Chunks that came in clumps of so many: every 3 ms one was made, and each clump came with its last."""
+    made, found = 0, []
+    for size in clumps:
+        made += size
+        found += [0.1 + 0.003 * made + 0.00001 * i for i in range(size)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("clumps", "said"),
+    [
+        ((1,) * 200, "200 of them apart"),
+        ((1,) * 20 + (63,) + (1,) * 10 + (107,), "in 32 clumps, of which 30 are one chunk: this client is busy"),
+        ((10,) * 20, None),
+        ((10,) * 10 + (1,) * 5 + (10,) * 10, None),  # a buffer, and a client that is late in the midst of some
+        ((200,), None),
+    ],
+)
+def test_a_buffer_is_told_from_a_busy_client(clumps: tuple[int, ...], said: str | None) -> None:
+    if said is None:
+        with pytest.raises(Wrong, match="holds the stream back"):
+            told_apart(moments(*clumps))
+    else:
+        assert said in told_apart(moments(*clumps))
 
 
 def test_every_question_is_shown_to_fail(contract: Contract) -> None:

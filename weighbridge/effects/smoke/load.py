@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,10 @@ from weighbridge.words import many
 
 _PAUSE_SECONDS = 0.5
 _SPREAD_SHARE = 0.5  # of the whole time, chunks must come over at least so much
-_CLUMP_SHARE = 0.25  # of the chunks, at least so many must come by themselves
+_CLUMP_SHARE = 0.25  # of the chunks, at least so many must come apart from the one before
+_ALONE_SHARE = (
+    0.5  # or of the clumps, so many must be one chunk: a buffer lets none go alone, a busy client now and then
+)
 _NEAR_SHARE = 0.9  # of the goal, a long prompt must have at least so much
 _SPARE_TOKENS = 16
 
@@ -43,16 +46,26 @@ def _best_of(question: Question, ask: Callable[[], str]) -> str:
 
 def _apart(session: Session, question: Question) -> str:
     heard = session.hear(question, _endless(session, question, (session.target.facts.chat or PLAIN).ask))
-    moments, count = heard.moments, len(heard.moments)
+    return told_apart(heard.moments)
+
+
+def told_apart(moments: Sequence[float]) -> str:
+    """How the chunks of a stream came, by the seconds of each. Raises Wrong when something held them back."""
+    count = len(moments)
     if count < 20:
         raise Skipped(f"its answer has {many(count, 'chunk')}, too few to tell")
     spread = (moments[-1] - moments[0]) / moments[-1]
     mean = (moments[-1] - moments[0]) / (count - 1)
-    apart = 1 + sum(b - a > mean / 4 for a, b in pairwise(moments))
+    starts = [True, *(b - a > mean / 4 for a, b in pairwise(moments)), True]
+    apart, alone = sum(starts) - 1, sum(a and b for a, b in pairwise(starts))
     last = f"{count} chunks came between {moments[0]:.2f} and {moments[-1]:.2f} s"
     expect(spread >= _SPREAD_SHARE, f"{last}: something holds the stream back")
-    expect(apart >= _CLUMP_SHARE * count, f"{last}, in {apart} clumps: something holds the stream back")
-    return f"{last}, {apart} of them apart"
+    if apart >= _CLUMP_SHARE * count:
+        return f"{last}, {apart} of them apart"
+    expect(alone >= _ALONE_SHARE * apart, f"{last}, in {apart} clumps: something holds the stream back")
+    return (
+        f"{last}, in {apart} clumps, of which {alone} are one chunk: this client is busy, and nothing holds them back"
+    )
 
 
 def long_prompt(session: Session, question: Question) -> str:
