@@ -224,3 +224,13 @@ def test_a_damaged_json_names_its_file(content: bytes | None, message: str, tmp_
 def test_a_path_that_cannot_be_is_refused() -> None:
     with pytest.raises(Refused):
         read_json(Path("x" * 400))
+
+
+def test_every_alias_names_its_card(catalog: Catalog) -> None:
+    """One that reads like a count of cards never would."""
+    for card_id in catalog.card_ids():
+        card = catalog.card(card_id)
+        for alias in card.aliases:
+            assert catalog.profile(f"{alias}-x{card.counts[0]}").card_id == card_id
+            if 1 in card.counts:
+                assert catalog.profile(alias).card_id == card_id
