@@ -94,7 +94,7 @@ def test_what_the_cards_of_a_host_lack_is_not_used(
     assert off == (said or [])
     assert plan.all_reduce == ("plain" if said else None)
     fused = profile.startswith("h200") and not asked
-    assert any("--without multicast" in b for b in plan.because) == fused
+    assert any("is planned --without multicast" in b for b in plan.because) == fused
     assert any("apart from the norm" in b for b in plan.because) == bool(said)
 
 
@@ -117,5 +117,8 @@ def test_a_host_without_direct_copies_is_cut_as_cards_on_pcie(catalog: Catalog) 
     assert "tensor parallel 2: pcie carries it" in apart.because
     assert apart.environment["NCCL_P2P_DISABLE"] == "1"
     assert any("without peer-to-peer" in b for b in apart.because)
+    spellings = ("peer-to-peer", "multicast, peer-to-peer", "peer-to-peer,multicast")
+    assert len({json.dumps(make_plan(Order(**order, without=w), catalog).engine_args) for w in spellings}) == 1
+    assert {make_plan(Order(**order, without=w), catalog).without for w in spellings} == {"peer-to-peer"}
     cpu, told = (make_plan(Order(without=w), catalog) for w in (None, "peer-to-peer"))
     assert (told.because, told.engine_args) == (cpu.because, cpu.engine_args), "a CPU has no links to lack"

@@ -262,11 +262,11 @@ def test_a_change_comes_from_the_log_or_from_the_plan_and_plans(
     [
         ("multicast-h200-tp2", "h200-141g-x2", "--without multicast", None, "--compilation-config"),
         ("l40s-hang-after-pynccl", "a100-80g-x2", "--without peer-to-peer", None, "NCCL_P2P_DISABLE"),
-        ("l40s-hang-after-pynccl", "l40s-48g-x2", "--tensor-parallel 1", 2, None),  # it copied through the host already
+        ("l40s-hang-after-pynccl", "l40s-48g-x2", "--tensor-parallel 1", 2, "1"),  # it copied through the host already
     ],
 )
 def test_what_a_host_lacks_is_planned_without(
-    log: str, profile: str, change: str, was: int | None, moved: str | None, book: Book, catalog: Catalog
+    log: str, profile: str, change: str, was: int | None, moved: str, book: Book, catalog: Catalog
 ) -> None:
     model = "qwen2.5-72b-instruct" if profile.startswith("h200") else "deepseek-r1-distill-qwen-32b"
     order = Order(profile=profile, model=model, tensor_parallel=was)
@@ -274,7 +274,14 @@ def test_what_a_host_lacks_is_planned_without(
     assert change in run_line(remedy.order)
     now = {*remedy.plan.engine_args, *remedy.plan.environment}
     before = make_plan(order, catalog)
-    assert moved is None or moved in now - {*before.engine_args, *before.environment}
+    assert moved in now
+    assert (*remedy.plan.engine_args, *remedy.plan.environment) != (*before.engine_args, *before.environment)
+
+
+def test_what_a_host_was_said_to_lack_stays_said(book: Book, catalog: Catalog) -> None:
+    order = Order(profile="h200-141g-x2", model="qwen2.5-72b-instruct", without="peer-to-peer")
+    remedy = first(diagnose(lines("multicast-h200-tp2"), book), book, catalog, order)
+    assert remedy is None, "nothing is left that it could lack"
 
 
 def test_the_heads_of_the_log_choose_the_width(book: Book, catalog: Catalog) -> None:

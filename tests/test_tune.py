@@ -479,8 +479,14 @@ def test_scheduling_and_graphs_reach_the_engine_only_when_asked(catalog: Catalog
         ({"graph_size": 64}, "takes no --graph-size on CPU"),
         ({"graph_size": 0, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "--graph-size 0 is less than 1"),
         ({"graph_size": 8, "eager": True, "profile": "h100-80g-x1", "model": "qwen3-8b"}, "captures no graphs"),
-        ({"without": "multi-cast"}, "--without 'multi-cast' is none of multicast, peer-to-peer"),
-        ({"without": "multicast,"}, "--without '' is none of"),
+        (
+            {"without": "multi-cast"},
+            "--without 'multi-cast' is none of multicast, peer-to-peer\n  try --without multicast",
+        ),
+        ({"without": "peer-to-peer, multicats"}, "try --without peer-to-peer,multicast"),
+        ({"without": "multicast,"}, "try --without multicast or --without peer-to-peer"),
+        ({"without": "p2p"}, "try --without multicast or --without peer-to-peer"),
+        ({"without": "peer-to-peer", "profile": "mi300x-192g-x8"}, "is not known\n  leave --without out"),
         ({"scheduling": "sync", "profile": "t4-16g-x1", "engine": "sglang"}, "takes no --scheduling"),
     ],
 )

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from weighbridge.errors import Unsupported
 from weighbridge.facts import Value
 from weighbridge.plan import slug
 from weighbridge.types import Plan
 
 _ORDER = (
     "profile", "model", "engine", "utilization", "tensor_parallel", "pipeline_parallel", "data_parallel", "dtype",
-    "kv_dtype", "quantization",
+    "kv_dtype", "quantization", "without",
 )  # fmt: skip
 _LIMITS = {"context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens"}
 
@@ -67,7 +68,12 @@ class CalibrationFile(Value, frozen=True, kw_only=True):
 def file_of(
     plan: Plan, reported: Mapping[str, float], *, card: str, architecture: str | None, date: str
 ) -> CalibrationFile:
-    """A run of one's own as a file with one row. The same plan gives the same id, so that its last run counts."""
+    """A run of one's own as a file with one row. The same plan gives the same id, so that its last run counts.
+
+    Raises Unsupported for a run with arguments beside its plan, which says nothing of the plan.
+    """
+    if plan.extra_args is not None:
+        raise Unsupported("a run with --extra-args is no measure of its plan", "run it once without them, and add that")
     order = {name: getattr(plan, name) for name in _ORDER} | {name: getattr(plan, f) for name, f in _LIMITS.items()}
     order["eager" if plan.eager else "compiled"] = True
     asked = {name: value for name, value in order.items() if value is not None}

@@ -37,7 +37,7 @@ ORDER: Flags = {  # the order, as flags; order.read_order() reads their values
     "dtype": (None, "bfloat16, float16 or float32 (default: the checkpoint's)"),
     "kv_dtype": (None, "type of the KV cache: auto, fp8 … (default auto)"),
     "quantization": (None, "quantize while loading: fp8 (default: none)"),
-    "context": (None, "longest request, tokens (default: the longest that fits)"),
+    "context": (None, "longest request, tokens; 32K is 32768, 32k is 32000 (default: the longest that fits)"),
     "sequences": (None, "most requests at a time (default: by the card's memory)"),
     "batched_tokens": (None, "most tokens a step (default: by the card's memory)"),
     "batching": (

@@ -118,7 +118,10 @@ def remedies(
 
 
 def _planned(remedy: Remedy, order: Order, now: Plan | None, catalog: Catalog, model: Model | None) -> Iterator[Remedy]:
-    wanted = msgspec.structs.replace(order, **{remedy.field: remedy.value})
+    value = remedy.value
+    if remedy.field == "without" and order.without:  # what a host lacks comes to what is known of it
+        value = f"{order.without},{value}"
+    wanted = msgspec.structs.replace(order, **{remedy.field: value})
     plan = _attempt(wanted, catalog, model)
     told = plan and (plan.engine_args, plan.environment)
     if plan is not None and wanted != order and (now is None or told != (now.engine_args, now.environment)):

@@ -231,7 +231,8 @@ class Gateway(Value, frozen=True, kw_only=True):
 class Engine(Value, frozen=True, kw_only=True):
     """A serving engine: images/<id>/engine.yaml. Never means Docker.
 
-    `closed`: arguments that nobody may add to a plan's, each with its reason.
+    `open`: arguments that may be added to a plan's: none that the plan decides, and none that opens a port, loads code
+    or other weights, or writes down what is asked.
     """
 
     id: str
@@ -241,7 +242,7 @@ class Engine(Value, frozen=True, kw_only=True):
     gateway: Gateway
     families: dict[str, EngineFamily]
     arguments: tuple[Argument, ...]
-    closed: dict[str, str] = msgspec.field(default_factory=dict)
+    open: tuple[str, ...] = ()
     parser_names: dict[str, str] | None = None
     progress: dict[str, str]
     reported: dict[str, str]

@@ -93,10 +93,10 @@ class NotReady(Failed):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None. What a name begins with is meant before what it is like."""
-    names = list(known)
-    lowered = {n.lower(): n for n in names}
-    begun = [n for n in lowered if n.startswith(f"{name.lower()}-")]
-    found = difflib.get_close_matches(name.lower(), begun or lowered, n=1, cutoff=0 if begun else 0.5)
+    wanted = name.lower().lstrip("-")
+    lowered = {n.lower().lstrip("-"): n for n in known}
+    begun = [n for n in lowered if n.startswith(f"{wanted}-")]
+    found = difflib.get_close_matches(wanted, begun or lowered, n=1, cutoff=0 if begun else 0.54)
     return lowered[found[0]] if found else None
 
 

@@ -1,115 +1,119 @@
-"""`--extra-args`: arguments for the engine beside those that a plan decides."""
+"""`--extra-args`: arguments for the engine beside those that a plan decides, of those that an engine leaves open."""
 
 from __future__ import annotations
 
-import re
+import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from weighbridge.engines import Engine
-from weighbridge.errors import BadValue, Refused, Unsupported
-from weighbridge.flags import Flags, Given, Problem
-from weighbridge.types import PLANNED_AS, Order, Plan
+from weighbridge.errors import BadValue, Refused, Unsupported, nearest
+from weighbridge.flags import Flags, Given
+from weighbridge.types import PLANNED_AS, Order
 
 _MOST_CHARACTERS = 4000
-_OUT = "leave it out of --extra-args"
+_EXAMPLE = "quoted as for a shell: --extra-args '--seed 7'"
+_NAMES = ("profile", "model", "engine", "engine_version")
 
 
-def words_of(order: Order, engine: Engine) -> tuple[str, ...]:
-    """The words of `--extra-args`, as a shell reads them. Raises BadValue; Unsupported where an engine takes none."""
-    text = order.extra_args
-    if text is None:
+def words_of(order: Order) -> tuple[str, ...]:
+    """The words of `--extra-args`, as a shell reads them. Raises BadValue without a value, which may be a secret."""
+    if order.extra_args is None:
         return ()
-    if not engine.arguments:
-        message = f"{engine.title} takes no arguments: what a plan decides is in files that it reads"
-        raise Unsupported(message, "leave --extra-args out")
+    text = " ".join(order.extra_args.splitlines())
     try:
         words = shlex.split(text)
     except ValueError as e:
-        raise BadValue(f"--extra-args {text[:60]!r} cannot be read: {e}", _example()) from None
-    if not words or not words[0].startswith("--") or len(text) > _MOST_CHARACTERS:
-        raise BadValue(f"--extra-args {text[:60]!r} begins with no argument of an engine", _example())
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise BadValue("--extra-args holds a control character", _example())
+        raise BadValue(f"--extra-args cannot be read: {str(e).lower()}", _EXAMPLE) from None
+    if not text.isprintable() or len(text) > _MOST_CHARACTERS:
+        raise BadValue(f"--extra-args is text of at most {_MOST_CHARACTERS} printable characters", _EXAMPLE)
+    if not words or not words[0].startswith("--"):
+        raise BadValue("--extra-args begins with the whole name of an argument, two dashes and all", _EXAMPLE)
     return tuple(words)
 
 
-def _example() -> str:
-    return "quoted as for a shell: --extra-args '--seed 7'"
-
-
-def told(words: tuple[str, ...]) -> dict[str, Any]:
+def told(order: Order) -> dict[str, Any]:
     """What a plan keeps of them."""
+    words = words_of(order)
     return {"extra_args": shlex.join(words) if words else None}
 
 
-def warnings(words: tuple[str, ...]) -> tuple[str, ...]:
+def warnings(order: Order) -> tuple[str, ...]:
     """What the plan cannot say of them."""
-    said = (
-        f"beside the plan: {shlex.join(words)}; what that takes of a card's memory, and what it opens, is not weighed"
-    )
-    return (said,) if words else ()
+    words = words_of(order)
+    return (f"beside the plan: {shlex.join(words)}; what that does is not weighed",) if words else ()
 
 
-def check(plan: Plan, engine: Engine, flags: Flags | None) -> None:
-    """Raises BadValue for an argument that the engine's version has not, that the plan decides, or that would open it.
+def check(order: Order, engine: Engine, version: str, flags: Flags | None) -> None:
+    """Raises BadValue for an argument that the engine does not leave open, or not with this value.
 
-    Of a version whose parser nobody has read yet, names are taken on trust.
+    Unsupported for an engine that takes none, and for a version whose parser nobody has read yet.
     """
-    if plan.extra_args is None:
+    words = words_of(order)
+    if not words:
         return
-    words = shlex.split(plan.extra_args)
-    reader = flags or Flags(engine=engine.id, version=plan.engine_version, made_from="", flags=())
-    loose, given = reader.split(words)
+    if not engine.open:
+        raise Unsupported(f"{engine.title} takes no arguments beside the plan", "leave --extra-args out")
+    if flags is None:
+        learn = f"make flags ENGINE={engine.id} VERSION={version}"
+        raise Unsupported(f"--extra-args: nobody has read the arguments of {engine.title} {version} yet", learn)
+    loose, given = flags.split(words)
     if loose:
-        raise BadValue(f"--extra-args: {loose[0]!r} belongs to no argument", _example())
-    for one in given:
-        refusal = _decided(one, plan, engine, reader) or _closed(one, engine, reader)
-        if refusal:
-            raise refusal
-    for problem in reader.problems(given) if flags else ():
-        if problem.fault != "deprecated":
-            raise BadValue(f"--extra-args: {' '.join(_said(problem, engine, plan))}", _meant(problem))
+        raise BadValue("--extra-args: a word belongs to no argument", _EXAMPLE)
+    for at, one in enumerate(given):
+        _check_open(one, engine, version, flags)
+        _check_value(one, flags)
+        if any(flags.find(one.word) == flags.find(other.word) for other in given[:at]):
+            raise BadValue(f"--extra-args: {one.word} is given twice", "give it once")
 
 
-def _names(one: Given, reader: Flags) -> set[str]:
-    """All the names of an argument; of a dotted one, those of the whole."""
-    word = one.word.partition(".")[0].replace("_", "-")
-    flag = reader.find(word)
-    return {word, flag.flag, *flag.also} if flag else {word, *reader.begun(word)[:1]}
+def _check_open(one: Given, engine: Engine, version: str, flags: Flags) -> None:
+    flag = flags.find(one.word)
+    names = {flag.flag, *flag.also} if flag else set()
+    if names & set(engine.open):
+        return
+    decided = _decided(names or {*flags.begun(one.word)[:1]}, engine)
+    if decided:
+        raise decided
+    if flag is None:
+        raise BadValue(f"--extra-args: {engine.title} {version} has no {one.word}", _near(one.word, engine))
+    hint = "docs/planner.md: which are, and how a catalogue of your own opens another"
+    raise BadValue(f"--extra-args: {flag.flag} is none of the arguments that are left open", hint)
 
 
-def _decided(one: Given, plan: Plan, engine: Engine, reader: Flags) -> Refused | None:
-    names, own = _names(one, reader), plan.engine_args[: -len(shlex.split(plan.extra_args or ""))]
+def _decided(names: set[str], engine: Engine) -> Refused | None:
+    """The refusal of one that the plan decides, with the option that says it to the plan."""
     for argument in engine.arguments:
-        option = {v: k for k, v in PLANNED_AS.items()}.get(argument.field or "", argument.field)
-        if argument.flag not in names or not (option in Order.__struct_fields__ or argument.flag in own):
-            continue
-        hint = f"say it to the plan: --{option.replace('_', '-')}" if option in Order.__struct_fields__ else _OUT
-        return BadValue(f"--extra-args: {one.word} is decided by the plan", hint)
+        if argument.flag in names:
+            option = {v: k for k, v in PLANNED_AS.items()}.get(argument.field or "", argument.field or "")
+            told_so = option in Order.__struct_fields__ and option not in _NAMES
+            hint = f"see --{option.replace('_', '-')} of: invoke plan --help" if told_so else "leave it out"
+            return BadValue(f"--extra-args: {argument.flag} is the plan's to decide", hint)
     return None
 
 
-def _closed(one: Given, engine: Engine, reader: Flags) -> Refused | None:
-    why = next((engine.closed[n] for n in sorted(_names(one, reader)) if n in engine.closed), None)
-    return BadValue(f"--extra-args: {one.word}: {why}", _OUT) if why else None
+def _near(word: str, engine: Engine) -> str:
+    near = nearest(word, engine.open)
+    return f"did you mean {near}?" if near else "docs/planner.md: which it takes beside the plan"
 
 
-def _said(problem: Problem, engine: Engine, plan: Plan) -> Iterator[str]:
-    yield f"{engine.title} {plan.engine_version} does not take"
-    yield " ".join((problem.given.word, *problem.given.values))
+def _check_value(one: Given, flags: Flags) -> None:
+    """Raises BadValue for a value that the parser would not take; lint lets through what a shell would fill in."""
+    flag = flags.find(one.word)
+    assert flag is not None
+    if flag.choices and not set(one.values) <= set(flag.choices):
+        raise BadValue(f"--extra-args: not a value of {flag.flag}", f"it takes one of {', '.join(flag.choices)}")
+    if flag.takes == "json" and not _is_json(one.values):
+        quoted = f"""{flag.flag} {{\\"a\\": 1}}"""
+        raise BadValue(f"--extra-args: not JSON behind {flag.flag}", f"with its quotes: --extra-args '{quoted}'")
+    if any(fault.given is one and fault.fault != "deprecated" for fault in flags.problems([one], literal=True)):
+        wanted = "stands alone" if flag.kind == "switch" else f"takes {flag.takes or 'a value'}"
+        raise BadValue(f"--extra-args: not a value of {flag.flag}", f"{flag.flag} {wanted}")
 
 
-def _meant(problem: Problem) -> str:
-    """What was probably meant, or what such a value is."""
-    flag = problem.flag
-    if flag and flag.choices:
-        return f"{flag.flag} takes one of {', '.join(flag.choices)}"
-    if problem.near:
-        return f"did you mean {problem.near}?"
-    if flag and problem.fault in ("type", "no-value"):
-        return f"{flag.flag} takes {flag.takes or 'a value'}"
-    if flag and problem.fault == "unwanted-value":
-        return f"{flag.flag} stands alone"
-    return _OUT
+def _is_json(values: Sequence[str]) -> bool:
+    with suppress(ValueError):
+        return len(values) == 1 and isinstance(json.loads(values[0]), dict | list)
+    return False

@@ -15,7 +15,7 @@ from weighbridge.facts import Model
 from weighbridge.parallel import COMFORT
 from weighbridge.plan import plan
 from weighbridge.report import table
-from weighbridge.road import SOME_MACHINES, checked
+from weighbridge.road import SOME_MACHINES
 from weighbridge.types import Order, Plan
 
 FITS, NARROW, NOT, UNKNOWN = "fits", "narrow", "does not fit", "unknown"
@@ -103,12 +103,10 @@ def _not(order: Order, model: Model, error: Refused) -> Fit:
 
 
 def _fit(order: Order, model: Model, catalog: Catalog) -> Fit:
-    """How it fits. Arguments beside the plan are not weighed, so that they do not make it narrow either."""
+    """How it fits. Arguments beside the plan are not weighed, so that an order file's are left out."""
     profile = catalog.profile(order.profile)
     engine = catalog.engine(order.engine or profile.family.default_engine)
     found = plan(msgspec.structs.replace(order, extra_args=None), profile, engine, model)
-    if order.extra_args is not None:
-        checked(plan(order, profile, engine, model), catalog)
     return Fit(
         profile=order.profile,
         model=model.id,

@@ -103,8 +103,11 @@ class Flags(Value, frozen=True, kw_only=True, dict=True):
         flag = self.find(name) or (self.by_name[begun[0]] if begun else None)
         return 1 if flag is None else {"switch": 0, "list": 10**6}.get(flag.kind, 1)
 
-    def problems(self, given: Sequence[Given]) -> Iterator[Problem]:
-        """What this version's parser, or the engine behind it, would not take, or would take for something else."""
+    def problems(self, given: Sequence[Given], *, literal: bool = False) -> Iterator[Problem]:
+        """What this version's parser, or the engine behind it, would not take, or would take for something else.
+
+        Unless they are `literal`, values that a shell or a person fills in are let through.
+        """
         seen: set[str] = set()
         for one in given:
             flag = self.find(one.word)
@@ -116,7 +119,7 @@ class Flags(Value, frozen=True, kw_only=True, dict=True):
             seen.add(flag.flag)
             if flag.deprecated:
                 yield Problem(fault="deprecated", given=one, flag=flag)
-            yield from _of_values(one, flag)
+            yield from _of_values(one, flag, literal)
 
     def _not_exact(self, one: Given) -> Problem:
         begun = self.begun(one.word)
@@ -134,7 +137,7 @@ class Flags(Value, frozen=True, kw_only=True, dict=True):
         return bare.get(re.sub(r"[-_]", "", word)) or same.get((says, core)) or _like(word, core, alike, says)
 
 
-def _of_values(one: Given, flag: Flag) -> Iterator[Problem]:
+def _of_values(one: Given, flag: Flag, literal: bool) -> Iterator[Problem]:
     if flag.kind == "switch":
         if one.values:
             yield Problem(fault="unwanted-value", given=one, flag=flag)
@@ -142,7 +145,7 @@ def _of_values(one: Given, flag: Flag) -> Iterator[Problem]:
     if not one.values and flag.kind == "value":
         yield Problem(fault="no-value", given=one, flag=flag)
     for value in one.values:
-        if _open(value):
+        if _open(value) and not literal:
             continue
         if flag.choices and value not in flag.choices:
             yield Problem(fault="choice", given=one, flag=flag, near=nearest(value, flag.choices))

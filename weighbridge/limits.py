@@ -39,20 +39,35 @@ def with_memory(order: Order, profile: Profile) -> Profile:
     return msgspec.structs.replace(profile, card=card)
 
 
-def with_links(order: Order, profile: Profile) -> Profile:
-    """The profile, less what `--without` says that this host's cards lack. Raises BadValue.
+def lacks(order: Order) -> str | None:
+    """What `--without` says, said one way. Raises BadValue.
 
     Without direct copies between cards nothing is left that could copy to all of them at once.
     """
     if order.without is None:
+        return None
+    names = [n.strip() for n in order.without.split(",")]
+    meant = [n if n in _LINKS else nearest(n, _LINKS) for n in names]
+    wrong = next((n for n in names if n not in _LINKS), None)
+    if wrong is not None:
+        hint = ",".join(dict.fromkeys(m for m in meant if m)) if all(meant) else " or --without ".join(_LINKS)
+        raise BadValue(f"--without {wrong!r} is none of {', '.join(_LINKS)}", f"try --without {hint}")
+    return "peer-to-peer" if "peer-to-peer" in names else "multicast"
+
+
+def with_links(order: Order, profile: Profile, family: EngineFamily) -> Profile:
+    """The profile, less what `--without` says that this host's cards lack.
+
+    Raises BadValue, and Unsupported where nobody knows how an engine is told.
+    """
+    lacking = lacks(order)
+    if lacking is None:
         return profile
-    names = order.without.split(",")
-    for name in names:
-        if name not in _LINKS:
-            near = nearest(name, _LINKS) or _LINKS[0]
-            raise BadValue(f"--without {name!r} is none of {', '.join(_LINKS)}", f"try --without {near}")
     link = msgspec.structs.replace(profile.card.interconnect, multicast=False)
-    if "peer-to-peer" in names and link.kind != "none":
+    if lacking == "peer-to-peer" and link.kind != "none":
+        if link.peer_to_peer and profile.count > 1 and not family.environment_without_peer_to_peer:
+            message = f"how an engine is kept from copies between {profile.card.title} cards is not known"
+            raise Unsupported(message, "leave --without out")
         fewer = min(link.tensor_parallel_cards, _CARRIED_BY_HOST)
         link = Interconnect(kind="pcie", peer_to_peer=False, tensor_parallel_cards=fewer)
     return msgspec.structs.replace(profile, card=msgspec.structs.replace(profile.card, interconnect=link))
@@ -111,7 +126,7 @@ def told(order: Order, profile: Profile, engine: Engine) -> dict[str, Any]:
         raise BadValue("--eager captures no graphs, so --graph-size says nothing", "leave one of them out")
     if order.graph_size is not None and order.graph_size < 1:
         raise BadValue(f"--graph-size {order.graph_size} is less than 1", "try --graph-size 256")
-    return {name: getattr(order, name) for name in (*_SETTABLE, "without")}
+    return {name: getattr(order, name) for name in _SETTABLE} | {"without": lacks(order)}
 
 
 def without_peers(profile: Profile, cards: int) -> bool:
@@ -126,7 +141,8 @@ def floors_because(family: EngineFamily, profile: Profile, decided: dict[str, An
     if decided["min_driver"]:
         found.append(f"driver {decided['min_driver']} or newer on the host: the image's libraries need it{able}")
     if without_peers(profile, decided["cards_per_node"]):
-        found.append(f"copies from card to card go through the host: {link.kind} without peer-to-peer")
+        here = "--without peer-to-peer" if decided["without"] == "peer-to-peer" else f"{link.kind} without peer-to-peer"
+        found.append(f"copies from card to card go through the host: {here}")
     return (*found, *_links_because(family, profile, decided))
 
 
@@ -134,11 +150,14 @@ def _links_because(family: EngineFamily, profile: Profile, decided: dict[str, An
     """What an engine that fuses its all-reduce takes for granted of the host."""
     if decided["all_reduce"]:
         return (
-            "all-reduce apart from the norm after it: fused, it needs multicast between the cards, which is not here",
+            "all-reduce apart from the norm after it: fused, it needs multicast between the cards, which is not here;"
+            " the fusion's workspace is the KV cache's",
         )
     if _fuses(family, profile, decided["tensor_parallel"], eager=decided["eager"]):
         return (
-            "the engine fuses the all-reduce with the norm after it, which needs multicast between the cards: a host"
+            "the engine may fuse the all-reduce with the norm after it, which needs multicast between the cards: a host"
             " without it (a virtual machine, confidential computing, bridged cards) is planned --without multicast",
         )
+    if decided["without"] == "multicast":
+        return ("--without multicast changes nothing here: nothing would have used it",)
     return ()

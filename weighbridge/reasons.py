@@ -17,7 +17,7 @@ def layout_because(order: Order, weighing: Weighing, layout: Layout, wanted: int
     if profile.cards == 1:
         return ("one card: nothing to divide",)
     lines = []
-    if split.tensor_parallel > 1:
+    if split.tensor_parallel > 1 or order.tensor_parallel:
         why = "asked" if order.tensor_parallel else _width_because(weighing, layout)
         lines.append(f"tensor parallel {split.tensor_parallel}: {why}")
     if split.pipeline_parallel > 1:
@@ -46,6 +46,8 @@ def _stages_because(order: Order, weighing: Weighing, layout: Layout) -> str:
         return "asked"
     if layout.split.ranks > weighing.profile.count:
         return "from machine to machine"
+    if order.tensor_parallel:
+        return "what tensor parallel, as asked, leaves of the cards"
     link = weighing.profile.card.interconnect
     if layout.split.tensor_parallel >= link.tensor_parallel_cards:
         return f"{link.kind} does not carry wider tensor parallel"

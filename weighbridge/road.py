@@ -11,6 +11,7 @@ import msgspec
 
 from weighbridge import extra
 from weighbridge.catalog import Catalog, profile_name
+from weighbridge.engines import Engine
 from weighbridge.errors import BadValue, DoesNotFit, Refused, Unsupported
 from weighbridge.facts import Model, Profile
 from weighbridge.plan import plan
@@ -35,8 +36,9 @@ def make_plan(order: Order, catalog: Catalog, model: Model | None = None, frame:
 
     def attempt(wanted: Order) -> Plan:
         profile = catalog.profile(wanted.profile)
-        found = asked if wanted.model == order.model else catalog.model(wanted.model)
-        return plan(wanted, profile, catalog.engine(wanted.engine or profile.family.default_engine), found)
+        engine = catalog.engine(wanted.engine or profile.family.default_engine)
+        _check_extra(wanted, profile, engine, catalog)
+        return plan(wanted, profile, engine, asked if wanted.model == order.model else catalog.model(wanted.model))
 
     catalog.profile(order.profile)  # a name that is none has a hint of its own
     try:
@@ -56,14 +58,12 @@ def _hint(order: Order, error: Refused, catalog: Catalog, frame: Sequence[str]) 
 
 
 def checked(found: Plan, catalog: Catalog) -> Plan:
-    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported,
-    and BadValue for one that was asked for.
+    """The plan, when its engine's version takes every argument exactly as it stands. Raises Unsupported.
 
     A version whose parser nobody has read yet is taken on trust: see `make flags`.
     """
     engine = catalog.engine(found.engine)
     flags = catalog.flags_at(engine.id, found.engine_version)
-    extra.check(found, engine, flags)
     for problem in flags.problems(flags.split(found.engine_args)[1]) if flags else ():
         given = " ".join((problem.given.word, *problem.given.values))
         if problem.fault == "deprecated":
@@ -74,6 +74,14 @@ def checked(found: Plan, catalog: Catalog) -> Plan:
             f"{hint}correct arguments: in images/{engine.id}/engine.yaml, or take another of: invoke engines",
         )
     return found
+
+
+def _check_extra(order: Order, profile: Profile, engine: Engine, catalog: Catalog) -> None:
+    """Before anything is weighed: arguments beside the plan, against the version that would get them."""
+    family = engine.families.get(profile.card.family)
+    version = order.engine_version or (family.version if family else "")
+    if family and version in family.bases:
+        extra.check(order, engine, version, catalog.flags_at(engine.id, version))
 
 
 def _check_name(name: str) -> None:
@@ -169,7 +177,7 @@ def _without(order: Order) -> Iterator[tuple[Order, str]]:
     change = msgspec.structs.replace
     if order.eager is False:
         yield change(order, eager=None), "without --compiled"
-    for name in ("kv_dtype", "quantization", "dtype", "batching", "engine"):
+    for name in ("kv_dtype", "quantization", "dtype", "batching", "extra_args", "engine"):
         if getattr(order, name) is not None:
             yield change(order, **{name: None}), f"without --{name.replace('_', '-')}"
     if order.context is None:

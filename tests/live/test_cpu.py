@@ -522,7 +522,8 @@ def test_two_that_start_the_same_at_once_share_one_container(engine: docker.Dock
 
 def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.DockerClient) -> None:
     name = "weighbridge-live-hostile"
-    words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0")
+    beside = """--override-generation-config '{"top_k": 1, "$(touch /tmp/injected)": "`id` \\" ; {{ 1 }}"}' --seed 7"""
+    words = ("--model", HOSTILE, "--model-config", str(DEMO), "--name", name, "--port", "0", "--extra-args", beside)
     started = answer("run", *words)
     try:
         header = {"Authorization": f"Bearer {key_file(name).read_text().strip()}"}
@@ -531,6 +532,8 @@ def test_a_hostile_model_name_is_served_and_injects_nothing(engine: docker.Docke
         assert answer("smoke", "--name", name)["model"] == HOSTILE
         listing = inside(engine, name, "ls", "/tmp")
         assert "injected" not in listing
+        argv = inside(engine, name, "sh", "-c", "cat /proc/[0-9]*/cmdline").split("\0")
+        assert set(shlex.split(beside)) <= set(argv), "word for word as they were typed"
         assert not Path("/tmp/injected").exists()
     finally:
         answer("stop", "--name", name)

@@ -68,7 +68,7 @@ def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
 
 @verb(
     {
-        **ORDER,
+        **{name: flag for name, flag in ORDER.items() if name != "extra_args"},  # they are not weighed
         "model": (None, "weigh this model on every profile; either this or --profile (default: the demo model)"),
         "profile": (None, "weigh every model on this one; auto: this machine"),
     },

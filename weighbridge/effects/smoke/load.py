@@ -15,9 +15,7 @@ from weighbridge.words import many
 _PAUSE_SECONDS = 0.5
 _SPREAD_SHARE = 0.5  # of the whole time, chunks must come over at least so much
 _CLUMP_SHARE = 0.25  # of the chunks, at least so many must come apart from the one before
-_ALONE_SHARE = (
-    0.5  # or of the clumps, so many must be one chunk: a buffer lets none go alone, a busy client now and then
-)
+_ALONE_SHARE = 0.55  # of the clumps are one chunk: rather a busy client than a buffer
 _NEAR_SHARE = 0.9  # of the goal, a long prompt must have at least so much
 _SPARE_TOKENS = 16
 
@@ -39,7 +37,7 @@ def _best_of(question: Question, ask: Callable[[], str]) -> str:
     for _ in range(question.tries - 1):
         try:
             return ask()
-        except Wrong:
+        except (Wrong, Skipped):
             time.sleep(_PAUSE_SECONDS)  # what made this client late may have passed
     return ask()
 
@@ -56,16 +54,16 @@ def told_apart(moments: Sequence[float]) -> str:
         raise Skipped(f"its answer has {many(count, 'chunk')}, too few to tell")
     spread = (moments[-1] - moments[0]) / moments[-1]
     mean = (moments[-1] - moments[0]) / (count - 1)
-    starts = [True, *(b - a > mean / 4 for a, b in pairwise(moments)), True]
-    apart, alone = sum(starts) - 1, sum(a and b for a, b in pairwise(starts))
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(moments), 1) if b - a > mean / 4), count]
+    sizes = [b - a for a, b in pairwise(starts)]
+    apart, alone = len(sizes), sizes.count(1)
     last = f"{count} chunks came between {moments[0]:.2f} and {moments[-1]:.2f} s"
     expect(spread >= _SPREAD_SHARE, f"{last}: something holds the stream back")
     if apart >= _CLUMP_SHARE * count:
         return f"{last}, {apart} of them apart"
-    expect(alone >= _ALONE_SHARE * apart, f"{last}, in {apart} clumps: something holds the stream back")
-    return (
-        f"{last}, in {apart} clumps, of which {alone} are one chunk: this client is busy, and nothing holds them back"
-    )
+    late = alone >= _ALONE_SHARE * apart and max(sizes) <= count / 2
+    expect(late, f"{last}, in {apart} clumps: something holds the stream back")
+    raise Skipped(f"{last}, in {apart} clumps, of which {alone} are one chunk: this client is too busy to tell")
 
 
 def long_prompt(session: Session, question: Question) -> str:

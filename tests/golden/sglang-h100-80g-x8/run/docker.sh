@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=bd528d6664d7c5ffb8d12504cae72d33b57177e068d1b2e655214644f8d91783 \
+  --label io.weighbridge.plan=d8fc8b3f1d7f39075f11a86330a8e8ea638e8cb2e13942b6ca96bd79f94096b6 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=0278fa1978d50dd11a37f9b256882bd779c2cb394e9c7b35cdffa855e5c22164 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-bd528d6664d7
+  --label io.weighbridge.spec=c1bc7123926a0f51b8dbefc45ff7ba2498a1d1cb090753f64dcff5f73a25b42d \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-d8fc8b3f1d7f

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=2697584023e8d5b3d4ef684c24009f725b177bb0179120cdd3a08b701cb967d0 \
+  --label io.weighbridge.plan=74ee50d50aa3ba8c82be9ebab711a1736c26f7d5bb8e65086773f11327f0c4c3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=04aaa257ff5914fb715becfc0a44c151034e55f62baef45a44d9802e8c4d6fb4 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-2697584023e8
+  --label io.weighbridge.spec=ccd0bd0a4e5dca8b3236feb2430c4f959ed7f7417506ff6106afe753c51902ac \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-74ee50d50aa3

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=6e101e24d61fb8fb9836a2012e2e705f0b3981e12aa4048b50c8a0b13792748a \
+  --label io.weighbridge.plan=1cea22857f59f2893f2f9693dc5df1c60f5083370d2a9f82c720c2e8a1ac471a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=3d8fcbd5285ca3ff28bf7e0ce8ad724d66b9b4f02fc5b2c3cb9360df71f5194b \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-6e101e24d61f
+  --label io.weighbridge.spec=cfc3d0a136e107849003ae5ea86877dd4aad1ed43b7a47cff2e23cad4281946d \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1cea22857f59

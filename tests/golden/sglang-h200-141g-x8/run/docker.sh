@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ecc1705a9e774628139e9fb8696ef9b9a4fc5c7941d652d7c592498065f7efa9 \
+  --label io.weighbridge.plan=806f6226158518b2867f909f6783923eee05458a8937f9a5cf2d4539ef805c04 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=132f69f7b2381f36bd2ce00d64ad930debeaf9e21024a4ffff16d4a09b3ab9dd \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-ecc1705a9e77
+  --label io.weighbridge.spec=dbb0fc904c0935c5e95f7e8ce1fef83f400769f577a2e0dab66e3709c8631859 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-806f62261585

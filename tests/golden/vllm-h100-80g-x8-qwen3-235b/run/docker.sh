@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=abc8273365e3b3ab397fceb4d7fa9bb389c652078cbf5a47bf5a04611acb8da3 \
+  --label io.weighbridge.plan=fa84c7a1fda35cfa445f176fdba4bfa171df9ec2e70c2d489ad875f4b1db0acb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9f2d91eb20500d267204df72b5f72465bc45d607a27f658eaa563fd32633cf53 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-abc8273365e3
+  --label io.weighbridge.spec=1f18c3bda9bf2077639edf4f096c170f46906b650f4b07cc739f9265eda51189 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-fa84c7a1fda3

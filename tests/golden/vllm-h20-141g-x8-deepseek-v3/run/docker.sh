@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=0ace1e20f8dbf5dbfd49ab0b6654c99747c0c62bf0c0636dff2f8f4eb621c9d3 \
+  --label io.weighbridge.plan=62596ec4ab442985f0556bd0d4563cec559e6e0ace193c22d3c8f4bcd00e3ceb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=2ba278abaf31534c72272966b6ae153773444464df315ebbb0cd3487e8cc7139 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-0ace1e20f8db
+  --label io.weighbridge.spec=144993042a3dc773f6aaa4d356f215d1d6c35edab132c813f6c769abea619db0 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-62596ec4ab44

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ac16f813892bdd85d7a0e666169b9e59debc08077589cd054b57b5f8247bb075 \
+  --label io.weighbridge.plan=a800881534cdf3bbbaeb8150fba70d5ccc6809b53158e4abaf344f4ea85b5e2b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=668d50ac41c7900ef39a2c35377e31a8d3b573ff530754133d8ad74ff27381a6 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-ac16f813892b
+  --label io.weighbridge.spec=babeaaa42df1d531a0553de98c1a37e04ed0c8a248eae8087e6da7805e9ed3ee \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-a800881534cd

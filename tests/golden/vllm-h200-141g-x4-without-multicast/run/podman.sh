@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen2.5-72b-instruct \
   --label io.weighbridge.name=weighbridge-qwen2.5-72b-instruct \
-  --label io.weighbridge.plan=b4104f7395f2be3c834a5ad624231f58261c66fc7dc7202ea15b60a73e2ce3b3 \
+  --label io.weighbridge.plan=51363314ee4a069a7ffa6906ec39cd50151b7196e6870c13ab9c2e960aef4e66 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x4 \
-  --label io.weighbridge.spec=2117959b0654f2b6ebc33c3140eea1d80730c0d5ed4bfb40cd4f5fcf36f98220 \
-  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-b4104f7395f2
+  --label io.weighbridge.spec=5d0492a36673bc216cb38fd0ad668164575b955d96be05dbe1ce29be44f87d4d \
+  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-51363314ee4a

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d7de0d63d7751983dd035bb48ccfd10de71336e52f71d371fed8a500c4581395 \
+  --label io.weighbridge.plan=9b1260c1310fee21e36d54d9a1e69b2965c233ec1d9f12b24090bc2675dd1f43 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6a38ee2bb3f4b2a6156d2b0752b17138c06b3b51da5d5bb26eca11d5ba378d75 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-d7de0d63d775
+  --label io.weighbridge.spec=012fb106e17ce9bbdda714f5922955de22c49674e9213ebd724bbdea11811919 \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-9b1260c1310f
