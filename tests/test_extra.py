@@ -124,6 +124,19 @@ def test_each_line_that_is_offered_takes_them(catalog: Catalog) -> None:
             assert make_plan(Order(**asked), catalog).extra_args == words
 
 
+def test_lint_knows_json_that_a_shell_took_the_quotes_from(catalog: Catalog) -> None:
+    flags = catalog.flags_at("vllm", "0.26.0")
+    assert flags is not None
+    for value, faults in (
+        ("{method:ngram}", ["type"]),
+        ('{"method": "ngram"}', []),
+        ("{$X}", []),
+        ("image=2", ["type"]),
+    ):
+        given = flags.split(["--speculative-config", value])[1]
+        assert [p.fault for p in flags.problems(given)] == faults, value
+
+
 def test_an_engine_that_reads_files_takes_none(catalog: Catalog) -> None:
     order = Order(profile="910b-64g-x1", model="qwen3-8b", engine="mindie", extra_args="--seed 7")
     with pytest.raises(Unsupported, match="takes no arguments beside the plan") as caught:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Literal
 
@@ -151,8 +153,17 @@ def _of_values(one: Given, flag: Flag, literal: bool) -> Iterator[Problem]:
             yield Problem(fault="choice", given=one, flag=flag, near=nearest(value, flag.choices))
         elif flag.registered and value and value not in flag.registered:
             yield Problem(fault="registered", given=one, flag=flag, near=nearest(value, flag.registered))
-        elif flag.takes and not re.fullmatch(_CHECKS[flag.takes], value):
+        elif flag.takes and not (re.fullmatch(_CHECKS[flag.takes], value) and _parses(flag, value)):
             yield Problem(fault="type", given=one, flag=flag)
+
+
+def _parses(flag: Flag, value: str) -> bool:
+    """Whether what looks like JSON is; a shell that was not told otherwise takes its quotes away."""
+    if flag.takes != "json" or not re.fullmatch(r"(?s)\{.*\}", value):
+        return True
+    with suppress(ValueError):
+        return isinstance(json.loads(value), dict)
+    return False
 
 
 def _open(value: str) -> bool:
