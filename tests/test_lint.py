@@ -365,6 +365,34 @@ def test_the_verb_prints_our_own_line() -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--profile cpu",
+        "--profile cpu --tls self-signed --baked",
+        "--profile a100-80g-x4 --model qwen2.5-72b-instruct",
+        "--profile 910b-64g-x8 --model deepseek-r1-distill-llama-70b --memory-limit 64g",
+        "--profile l40s-48g-x4 --model qwq-32b --engine sglang --cdi",
+    ],
+)
+def test_every_spelling_that_we_print_is_clean_when_it_is_pasted_back(more: str, inv: Any, tmp_path: Path) -> None:
+    for spelling in ("docker", "podman", *Catalog().target_ids()):
+        (tmp_path / "printed").write_text(inv("run", *more.split(), "--print", spelling).out, encoding="utf-8")
+        said = inv("lint", "--file", "printed")
+        assert said.out.splitlines()[1:] == ["nothing found"], spelling
+    files = inv("render", *more.replace("--baked", "").split(), "--json").data["files"]
+    written = [f for f in files if "/run/" in f or "/compose/" in f]
+    assert len(written) == 3
+    for name in written:
+        assert inv("lint", "--file", name).out.splitlines()[1:] == ["nothing found"], name
+
+
+def test_only_the_containers_of_ours_are_known_to_have_an_init(catalog: Catalog) -> None:
+    ours = "  a: {image: 'x:1', labels: {io.weighbridge.plan: '0'}}\n"
+    hits = lint(f"services:\n{ours}  b: {{image: 'y:1'}}\n", catalog).findings
+    assert [f.line for f in hits if f.id == "no-init"] == [3]
+
+
 def test_the_verb_looks_at_our_own_lines() -> None:
     done = invoke("--profile", "l40s-48g-x4", "--model", "deepseek-r1-distill-llama-70b")
     assert done.returncode == 0

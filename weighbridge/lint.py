@@ -68,8 +68,8 @@ def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Orde
     hits += [h for r in rules.rules.values() if r.when for h in _applied(r.id, r.when, reading, rules.engine_of(r.id))]
     made = checks(reading, rules, catalog, order)
     hits += made.hits
-    if f"{LABEL}.plan=" in reading.text:  # an image of ours: it has an init process inside
-        hits = [h for h in hits if h.id != "no-init"]
+    ours = {c.line for c in reading.containers if any(v.startswith(f"{LABEL}.plan=") for v in c.values("--label"))}
+    hits = [h for h in hits if h.id != "no-init" or h.line not in ours]  # our images have an init process inside
     lines = reading.text.splitlines()
     hits = [h._replace(line=_line_of(h, lines)) for h in hits]
     services = any(c.service is not None for c in reading.containers)
