@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -42,7 +43,7 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 class Linted(Value, frozen=True, kw_only=True):
-    """All that was found in a text, and our own line that serves the same model."""
+    """All that was found in a text, and our own line for the same model, or one for each machine that may do."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
@@ -256,7 +257,7 @@ def lint_text(found: Linted) -> str:
     said = ", ".join(many(counts[s], s) for s in _RANK if counts[s])
     lines.append(said or "nothing found")
     if found.instead:
-        lines.append(f"the same by Weighbridge:\n  {found.instead}")
+        lines.append("the same by Weighbridge:\n" + textwrap.indent(found.instead, "  "))
     return "\n".join(lines)
 
 
