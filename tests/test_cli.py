@@ -123,6 +123,11 @@ def test_a_model_by_its_config(inv: Any) -> None:
         (["--profile", "a100-80g-x3"], "a100-80g-x3: NVIDIA A100", "try --profile a100-80g-x2"),
         (["--profile", ""], "--profile is empty", "give it a value, or leave --profile out"),
         (["--catalog", "/no/such/folder"], "--catalog /no/such/folder: no such folder", "profiles/"),
+        (
+            ["--catalog", "."],
+            "--catalog .: nothing of a catalogue in it",
+            "name one with profiles/, models/ or images/",
+        ),
         (["--model", "qwen3-8"], "no model called 'qwen3-8'", "did you mean qwen3-8b?"),
         (["--engine", "vlm"], "no engine called 'vlm'", "did you mean vllm?"),
         (["--engine-version", "9"], "no version of vLLM called '9'", "invoke engines"),
@@ -205,6 +210,24 @@ def test_every_spelling_is_printed(name: str, inv: Any) -> None:
     assert said.code == 0
     assert "127.0.0.1:8000:8000" in said.out
     assert said.out.rstrip("\n").endswith(inv(*words, "--json").data["text"].rstrip("\n"))
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["run", "--print", "k8s"], "it takes docker, podman or compose"),
+        (["run", "--print", "dockr"], "did you mean docker? it takes docker, podman or compose"),
+        (["run", "--print", "docker", "--tls", "maybe"], "it takes self-signed"),
+        (["run", "--print", "docker", "--console", "of"], "did you mean off? it takes open, key or off"),
+        (["smoke", "--level", "medium"], "it takes quick or full"),
+        (
+            ["keys", "add", "--keys", "keys", "--key-name", "a", "--scope", "metric"],
+            "did you mean metrics? it takes api or metrics",
+        ),
+    ],
+)
+def test_a_value_that_is_none_of_a_few_is_told_them_all(words: list[str], hint: str, inv: Any) -> None:
+    assert refused(inv(*words))[1] == hint
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cases
 import pytest
-from cases import CASES, H100, MISSING, NPU, Case, cards, reply
-from support_doctor import HERE, all_areas, capture, catalog, failed, ids, ok, report
+from cases import CASES, H100, NPU, Case, cards, reply
+from support_doctor import HERE, MISSING, all_areas, capture, catalog, failed, ids, ok, report
 
 from weighbridge.catalog import Catalog
 from weighbridge.doctor import Answer, about, areas, judge
