@@ -231,7 +231,10 @@ def _to_stop(host: Host, name: str | None) -> Container:
     JSON,
 )
 def clean(cache: bool, layouts: bool, dry_run: bool, json: bool) -> None:
-    """Remove built images and rendered folders. Appliances that run, and baked layouts, are not touched."""
+    """Remove built images, also those of other checkouts on this host, and the folders that were rendered here.
+
+    Appliances that run, and baked layouts, are not touched.
+    """
     from weighbridge.effects.clean import clean as sweep
     from weighbridge.effects.clean import our_layouts, remove_layouts
     from weighbridge.effects.docker import Host

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=bd528d6664d7c5ffb8d12504cae72d33b57177e068d1b2e655214644f8d91783 \
+  --label io.weighbridge.plan=ecc382b7175b02a46a48269578fd15539e91b8371b970de3f1b6e2ebd0a42661 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=0278fa1978d50dd11a37f9b256882bd779c2cb394e9c7b35cdffa855e5c22164 \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-bd528d6664d7
+  --label io.weighbridge.spec=ff52cb94b69d179c868f9de470ed71ca81dc25ce5aa0f2815bd515dd29c0cf87 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-ecc382b7175b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=2697584023e8d5b3d4ef684c24009f725b177bb0179120cdd3a08b701cb967d0 \
+  --label io.weighbridge.plan=5b94767a40e63039a9497c4c668289b78142053c3cf5e21bb1fedf621226ccb4 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=04aaa257ff5914fb715becfc0a44c151034e55f62baef45a44d9802e8c4d6fb4 \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-2697584023e8
+  --label io.weighbridge.spec=ea7f8eb229393b576f3c2d03e2f48dda7b688ef482a1352fd4e4648ac2aa8f89 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-5b94767a40e6

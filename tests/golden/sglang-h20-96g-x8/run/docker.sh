@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=6e101e24d61fb8fb9836a2012e2e705f0b3981e12aa4048b50c8a0b13792748a \
+  --label io.weighbridge.plan=160b09c5fae3f8516026f56ef22ff040a867bd9cb46372e5b5b9127f19bed71a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=3d8fcbd5285ca3ff28bf7e0ce8ad724d66b9b4f02fc5b2c3cb9360df71f5194b \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-6e101e24d61f
+  --label io.weighbridge.spec=c535a1e54b256edd9acc1841707387c88051632b9984800316b20f0d9c34d6b6 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-160b09c5fae3

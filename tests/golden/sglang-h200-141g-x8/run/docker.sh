@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ecc1705a9e774628139e9fb8696ef9b9a4fc5c7941d652d7c592498065f7efa9 \
+  --label io.weighbridge.plan=fa3dd76fb659bacd3d9b4785d265ae9aa95538e3df83ba1481bac3cf80a56f56 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=132f69f7b2381f36bd2ce00d64ad930debeaf9e21024a4ffff16d4a09b3ab9dd \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-ecc1705a9e77
+  --label io.weighbridge.spec=cfb73b014aa8607d0363ab2af5772822f754601664435af006c1441ead33354b \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-fa3dd76fb659

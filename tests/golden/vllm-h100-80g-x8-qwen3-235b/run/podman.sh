@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=abc8273365e3b3ab397fceb4d7fa9bb389c652078cbf5a47bf5a04611acb8da3 \
+  --label io.weighbridge.plan=5631cad8022eb3ddafbf31776d29b9ca7be3a533a70c8030e4e7a1757986f401 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=9f2d91eb20500d267204df72b5f72465bc45d607a27f658eaa563fd32633cf53 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-abc8273365e3
+  --label io.weighbridge.spec=1f02840b79ae6c19c916406fe9e4be8c92a8909ba79871c792449f5aa6cdb519 \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-5631cad8022e

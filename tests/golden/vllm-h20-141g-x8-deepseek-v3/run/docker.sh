@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=0ace1e20f8dbf5dbfd49ab0b6654c99747c0c62bf0c0636dff2f8f4eb621c9d3 \
+  --label io.weighbridge.plan=b62c97c00b720709e9380997eb23d57f9fed3d9daa6050aed039208e6696e448 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=2ba278abaf31534c72272966b6ae153773444464df315ebbb0cd3487e8cc7139 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-0ace1e20f8db
+  --label io.weighbridge.spec=46838cd10737cd4c6559940d4ba56d8a66814d4598b9329cfc10f4f7cae2a337 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-b62c97c00b72

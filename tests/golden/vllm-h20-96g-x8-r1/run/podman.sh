@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=ac16f813892bdd85d7a0e666169b9e59debc08077589cd054b57b5f8247bb075 \
+  --label io.weighbridge.plan=3c0c5667e31472ecb3b2e62be498fc5946fc74b720ff23d49c09c1d1d7195ea1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=668d50ac41c7900ef39a2c35377e31a8d3b573ff530754133d8ad74ff27381a6 \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-ac16f813892b
+  --label io.weighbridge.spec=d0a9e7bc4f9d89a871513d328dd59a7dd06e73ccf68fe356df3f113de380e926 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-3c0c5667e314

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen2.5-72b-instruct \
   --label io.weighbridge.name=weighbridge-qwen2.5-72b-instruct \
-  --label io.weighbridge.plan=b4104f7395f2be3c834a5ad624231f58261c66fc7dc7202ea15b60a73e2ce3b3 \
+  --label io.weighbridge.plan=1c335ad80b05fcf52d83e2521eaf0ed72252032c55fb63272fa816b8eaeaa338 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x4 \
-  --label io.weighbridge.spec=2117959b0654f2b6ebc33c3140eea1d80730c0d5ed4bfb40cd4f5fcf36f98220 \
-  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-b4104f7395f2
+  --label io.weighbridge.spec=51a2afe2315887f52a0c26eb6670a2aa8d245399d7c210cfed6dd05749824294 \
+  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-1c335ad80b05

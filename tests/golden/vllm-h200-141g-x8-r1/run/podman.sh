@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=d7de0d63d7751983dd035bb48ccfd10de71336e52f71d371fed8a500c4581395 \
+  --label io.weighbridge.plan=2b2c3c7f48eead9010dd4bc04d395f1d3282d3df435cd49f1a83c0a0b4bb927d \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=6a38ee2bb3f4b2a6156d2b0752b17138c06b3b51da5d5bb26eca11d5ba378d75 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-d7de0d63d775
+  --label io.weighbridge.spec=05548901b445ac9d033e77f1e0fb824d33cde43bc298940c8e6ad407cf812d2c \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-2b2c3c7f48ee
