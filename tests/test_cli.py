@@ -274,6 +274,25 @@ def test_render_writes_what_it_lists(inv: Any, tmp_path: Path) -> None:
     assert inv(*words, "--dry-run").data["written"] is False
 
 
+def test_render_says_whose_plan_it_replaces_and_what_comes_next(inv: Any, tmp_path: Path) -> None:
+    first, again, other = (inv("render", "--context", c, "--port", "9000") for c in ("1024", "1024", "512"))
+    folder = Path("build") / "cpu-weighbridge-demo"
+    order = "--profile cpu --model weighbridge-demo --context 1024"
+    after = f"sh {folder}/run/docker.sh   # which keys and weights it needs first"
+    line = f"next: invoke build {order} && {after}: invoke run {order} --port 9000 --print docker"
+    assert first.err.splitlines() == again.err.splitlines() == [line]
+    replaced = re.fullmatch(rf"{folder}: replaces the plan ([0-9a-f]{{12}}) that was there", other.err.splitlines()[0])
+    assert replaced
+    old = inv("build", "--context", "1024", "--dry-run", "--json").data["image"]
+    assert old.endswith(replaced[1])
+    there = (tmp_path / folder / "run" / "docker.sh").read_text(encoding="utf-8")
+    assert replaced[1] not in there
+    would = inv("render", "--context", "1024", "--dry-run")
+    assert "would replace the plan" in would.err
+    assert inv("render", "--context", "1024", "--json").data["replaced"] in there
+    assert inv("render", "--context", "1024", "--output", "elsewhere", "--json").data["replaced"] is None
+
+
 def test_render_leaves_a_folder_of_somebody_elses_alone(inv: Any, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work", encoding="utf-8")
