@@ -123,6 +123,11 @@ def test_a_model_by_its_config(inv: Any) -> None:
         (["--profile", "a100-80g-x3"], "a100-80g-x3: NVIDIA A100", "try --profile a100-80g-x2"),
         (["--profile", ""], "--profile is empty", "give it a value, or leave --profile out"),
         (["--catalog", "/no/such/folder"], "--catalog /no/such/folder: no such folder", "profiles/"),
+        (
+            ["--catalog", "."],
+            "--catalog .: nothing of a catalogue in it",
+            "name one with profiles/, models/ or images/",
+        ),
         (["--model", "qwen3-8"], "no model called 'qwen3-8'", "did you mean qwen3-8b?"),
         (["--engine", "vlm"], "no engine called 'vlm'", "did you mean vllm?"),
         (["--engine-version", "9"], "no version of vLLM called '9'", "invoke engines"),
@@ -208,6 +213,24 @@ def test_every_spelling_is_printed(name: str, inv: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["run", "--print", "k8s"], "it takes docker, podman or compose"),
+        (["run", "--print", "dockr"], "did you mean docker? it takes docker, podman or compose"),
+        (["run", "--print", "docker", "--tls", "maybe"], "it takes self-signed"),
+        (["run", "--print", "docker", "--console", "of"], "did you mean off? it takes open, key or off"),
+        (["smoke", "--level", "medium"], "it takes quick or full"),
+        (
+            ["keys", "add", "--keys", "keys", "--key-name", "a", "--scope", "metric"],
+            "did you mean metrics? it takes api or metrics",
+        ),
+    ],
+)
+def test_a_value_that_is_none_of_a_few_is_told_them_all(words: list[str], hint: str, inv: Any) -> None:
+    assert refused(inv(*words))[1] == hint
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--print", "dockr"], "no spelling called 'dockr'"),
@@ -249,6 +272,25 @@ def test_render_writes_what_it_lists(inv: Any, tmp_path: Path) -> None:
     assert written == {*found["files"], "out/.weighbridge"}
     assert os.access(tmp_path / "out" / "image" / "entrypoint.sh", os.X_OK)
     assert inv(*words, "--dry-run").data["written"] is False
+
+
+def test_render_says_whose_plan_it_replaces_and_what_comes_next(inv: Any, tmp_path: Path) -> None:
+    first, again, other = (inv("render", "--context", c, "--port", "9000") for c in ("1024", "1024", "512"))
+    folder = Path("build") / "cpu-weighbridge-demo"
+    order = "--profile cpu --model weighbridge-demo --context 1024"
+    after = f"sh {folder}/run/docker.sh   # which keys and weights it needs first"
+    line = f"next: invoke build {order} && {after}: invoke run {order} --port 9000 --print docker"
+    assert first.err.splitlines() == again.err.splitlines() == [line]
+    replaced = re.fullmatch(rf"{folder}: replaces the plan ([0-9a-f]{{12}}) that was there", other.err.splitlines()[0])
+    assert replaced
+    old = inv("build", "--context", "1024", "--dry-run", "--json").data["image"]
+    assert old.endswith(replaced[1])
+    there = (tmp_path / folder / "run" / "docker.sh").read_text(encoding="utf-8")
+    assert replaced[1] not in there
+    would = inv("render", "--context", "1024", "--dry-run")
+    assert "would replace the plan" in would.err
+    assert inv("render", "--context", "1024", "--json").data["replaced"] in there
+    assert inv("render", "--context", "1024", "--output", "elsewhere", "--json").data["replaced"] is None
 
 
 def test_render_leaves_a_folder_of_somebody_elses_alone(inv: Any, tmp_path: Path) -> None:

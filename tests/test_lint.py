@@ -347,22 +347,67 @@ def test_a_text_in_which_nothing_starts_is_no_clean_one(text: str, inv: Any) -> 
     assert hint.endswith("invoke lint --file FILE")
 
 
-def test_our_own_line_can_be_pasted_without_a_profile(inv: Any) -> None:
+def test_our_own_lines_can_be_pasted_without_a_profile(inv: Any) -> None:
+    """Each but the last, which is for whoever has this machine, plans wherever it is pasted."""
     said = inv("lint", "--command", "vllm serve /data/Qwen3-0.6B --host 127.0.0.1")
-    line = said.out.splitlines()[-1].strip()
-    assert (
-        line
-        == "invoke run --profile auto --model qwen3-0.6b   # here; on another machine: invoke fit --model qwen3-0.6b"
-    )
-    done = subprocess.run(["bash", "-n", "-c", line], check=False)
-    assert done.returncode == 0
-    assert inv(*shlex.split(line, comments=True)[1:], "--dry-run").code == 0
+    *known, fit, here = [line.strip() for line in said.out.split("the same by Weighbridge:\n")[1].splitlines()]
+    assert fit == "invoke fit --model qwen3-0.6b   # which machines hold it"
+    assert here == "invoke run --profile auto --model qwen3-0.6b   # on this machine, if it holds it"
+    assert len(known) == 3
+    for line in (*known, here):
+        assert subprocess.run(["bash", "-n", "-c", line], check=False).returncode == 0
+        assert inv(*shlex.split(line, comments=True)[1:], "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "cards"),
+    [
+        ("docker run --gpus all vllm/vllm-openai:v1 --model Qwen/Qwen2.5-72B-Instruct --tensor-parallel-size 4", 4),
+        ("docker run --gpus '\"device=0,1\"' vllm/vllm-openai:v1 --model Qwen/Qwen2.5-72B-Instruct -tp 2", 2),
+        ("vllm serve Qwen/Qwen2.5-72B-Instruct -tp 2 -pp 3 --max-model-len 16000", 8),
+        ("vllm serve Qwen/Qwen2.5-72B-Instruct -tp 8 -pp 4", 0),
+    ],
+)
+def test_the_cards_of_the_text_are_those_of_our_lines(text: str, cards: int, catalog: Catalog) -> None:
+    *known, _, _ = (lint(text, catalog).instead or "").splitlines()
+    profiles = [catalog.profile(shlex.split(line)[3]) for line in known]
+    assert {p.count for p in profiles} == ({cards} if cards else set())
+    assert all(p.family.container.device_request for p in profiles) or "docker" not in text
+    assert all("--context 16000" in line for line in known) == ("16000" in text or not known)
 
 
 def test_the_verb_prints_our_own_line() -> None:
     done = invoke("--command", "vllm serve /data/QwQ-32B -tp 2 --host 127.0.0.1", "--profile", "a100-80g-x2")
     assert "invoke run --profile a100-80g-x2 --model qwq-32b" in done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--profile cpu",
+        "--profile cpu --tls self-signed --baked",
+        "--profile a100-80g-x4 --model qwen2.5-72b-instruct",
+        "--profile 910b-64g-x8 --model deepseek-r1-distill-llama-70b --memory-limit 64g",
+        "--profile l40s-48g-x4 --model qwq-32b --engine sglang --cdi",
+    ],
+)
+def test_every_spelling_that_we_print_is_clean_when_it_is_pasted_back(more: str, inv: Any, tmp_path: Path) -> None:
+    for spelling in ("docker", "podman", *Catalog().target_ids()):
+        (tmp_path / "printed").write_text(inv("run", *more.split(), "--print", spelling).out, encoding="utf-8")
+        said = inv("lint", "--file", "printed")
+        assert said.out.splitlines()[1:] == ["nothing found"], spelling
+    files = inv("render", *more.replace("--baked", "").split(), "--json").data["files"]
+    written = [f for f in files if "/run/" in f or "/compose/" in f]
+    assert len(written) == 3
+    for name in written:
+        assert inv("lint", "--file", name).out.splitlines()[1:] == ["nothing found"], name
+
+
+def test_only_the_containers_of_ours_are_known_to_have_an_init(catalog: Catalog) -> None:
+    ours = "  a: {image: 'x:1', labels: {io.weighbridge.plan: '0'}}\n"
+    hits = lint(f"services:\n{ours}  b: {{image: 'y:1'}}\n", catalog).findings
+    assert [f.line for f in hits if f.id == "no-init"] == [3]
 
 
 def test_the_verb_looks_at_our_own_lines() -> None:

@@ -205,7 +205,7 @@ def test_our_base_is_named_by_what_it_is_made_of() -> None:
         ("a100-80g-x4", "deepseek-r1", {}, DoesNotFit, "gives 72.91 of 79.25 GiB a card", "--profile b200-180g-x4"),
         ("rtx4090-24g-x1", R1D + "qwen-14b", {}, DoesNotFit, "27.51 GiB of weights", "--quantization fp8"),
         ("rtx4090-24g-x1", R1D + "qwen-7b", {"context": 131072}, DoesNotFit, "131072 are asked", "invoke plan"),
-        ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a fp8 checkpoint does not load", "invoke plan"),
+        ("910b-64g-x8", "deepseek-r1", {}, Unsupported, "a checkpoint in fp8 does not load", "invoke plan"),
         ("cpu", "qwen3-0.6b", {"context": 50000}, BadValue, "--context 50000 is more than the 40960", "40960"),
         ("cpu", "qwen3-0.6b", {"context": 0}, BadValue, "--context 0 is not a number of tokens", "--context 40960"),
         ("cpu", "qwen3-0.6b", {"utilization": 1.5}, BadValue, "--utilization 1.5 is not a share", "0.9"),

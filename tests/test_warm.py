@@ -195,7 +195,7 @@ def test_what_another_plan_compiled_is_not_this_ones(other: Machine, warm: Any) 
     first = json.dumps(other.wanted)
     other.wanted["key"]["dtype"] = "float16"
     for _ in range(2):
-        assert other.use() == "cold start: what the cache keeps was there before this plan"
+        assert other.use() == "cold start: nothing that the cache holds is surely of this plan"
         with pytest.raises(warm.Unfit, match=r"filled before this plan used it: flashinfer.* and 4 more"):
             other.pack()
         with pytest.raises(warm.Unfit, match="filled before this plan"):
@@ -205,7 +205,7 @@ def test_what_another_plan_compiled_is_not_this_ones(other: Machine, warm: Any) 
     with pytest.raises(warm.Unfit, match="and 3 more"):
         other.pack()
     other.wanted = json.loads(first)
-    assert other.use().startswith("cold start: what the cache keeps was"), "the other may have written any of it"
+    assert other.use().startswith("cold start: nothing that the cache holds"), "the other may have written any of it"
 
 
 def test_without_a_card_nothing_is_warm(other: Machine, warm: Any) -> None:
@@ -230,7 +230,7 @@ def test_a_layer_for_no_card_is_ignored(packed: bytes, other: Machine) -> None:
 def test_a_note_that_is_none_makes_nothing_warm(text: str, other: Machine) -> None:
     other.compile()
     (other.cache / ".weighbridge-warm.json").write_text(text)
-    assert other.use().startswith("cold start: what the cache keeps was")
+    assert other.use().startswith("cold start: nothing that the cache holds")
 
 
 def test_a_start_that_cannot_note_its_plan_leaves_no_other_ones_note(other: Machine, warm: Any) -> None:
@@ -519,7 +519,7 @@ def test_a_file_that_cannot_be_written_is_said_before_the_work(inv: Any, tmp_pat
 
 def test_the_report_of_a_start_says_whether_it_was_warm(catalog: Catalog) -> None:
     lines = [
-        (0.4, "weighbridge: 1 keys and 1 keys for metrics"),
+        (0.4, "weighbridge: 1 key and 1 key for metrics"),
         (0.5, "weighbridge: warm start: 5 files, from the image"),
         (3.0, "INFO non-default args: {}"),
     ]

@@ -140,7 +140,7 @@ def fit_text(found: list[Fit], several: str = "") -> str:
 def _rows(found: list[Fit]) -> Iterator[tuple[Any, ...]]:
     for f in found:
         if f.verdict not in (NOT, UNKNOWN):
-            yield f.profile, f.model, f.verdict, f.parallel, f.max_model_len, f.kv_cache_tokens, f.precision
+            yield f.profile, f.model, f.verdict, f.parallel, f.max_model_len, f"{f.kv_cache_tokens:,}", f.precision
 
 
 def fit_markdown(catalog: Catalog) -> str:

@@ -6,8 +6,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from weighbridge.errors import BadFile, BadValue, UnknownName, nearest, unknown
+from weighbridge.errors import BadFile, BadValue, UnknownName, nearest
 from weighbridge.facts import Value
+from weighbridge.hints import none_of
 
 SCOPES = ("api", "metrics")
 OWNER = "owner"  # the key that is made with an appliance, and that its own checks use
@@ -54,7 +55,7 @@ def with_key(keys: list[Key], name: str, scope: str, value: str) -> list[Key]:
     if not _NAME.fullmatch(name):
         raise BadValue(f"--key-name {name!r} is no name", "letters, digits, dots and dashes: --key-name alice")
     if scope not in SCOPES:
-        raise unknown("scope", scope, SCOPES, "invoke keys --help")
+        raise none_of("scope", scope, SCOPES)
     if any(k.name == name for k in keys):
         raise BadValue(
             f"a key called {name} is there already", f"revoke it first: invoke keys revoke --key-name {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -42,7 +43,7 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 class Linted(Value, frozen=True, kw_only=True):
-    """All that was found in a text, and our own line that serves the same model."""
+    """All that was found in a text, and our own line for the same model, or one for each machine that may do."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
@@ -68,8 +69,8 @@ def lint(text: str, catalog: Catalog, *, version: str | None = None, order: Orde
     hits += [h for r in rules.rules.values() if r.when for h in _applied(r.id, r.when, reading, rules.engine_of(r.id))]
     made = checks(reading, rules, catalog, order)
     hits += made.hits
-    if f"{LABEL}.plan=" in reading.text:  # an image of ours: it has an init process inside
-        hits = [h for h in hits if h.id != "no-init"]
+    ours = {c.line for c in reading.containers if any(v.startswith(f"{LABEL}.plan=") for v in c.values("--label"))}
+    hits = [h for h in hits if h.id != "no-init" or h.line not in ours]  # our images have an init process inside
     lines = reading.text.splitlines()
     hits = [h._replace(line=_line_of(h, lines)) for h in hits]
     services = any(c.service is not None for c in reading.containers)
@@ -256,7 +257,7 @@ def lint_text(found: Linted) -> str:
     said = ", ".join(many(counts[s], s) for s in _RANK if counts[s])
     lines.append(said or "nothing found")
     if found.instead:
-        lines.append(f"the same by Weighbridge:\n  {found.instead}")
+        lines.append("the same by Weighbridge:\n" + textwrap.indent(found.instead, "  "))
     return "\n".join(lines)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
 from weighbridge.catalog import Catalog
 from weighbridge.errors import Refused, UnknownName
-from weighbridge.facts import Model
+from weighbridge.facts import Model, Profile
+from weighbridge.fit import FITS, NARROW, profiles_for
 from weighbridge.flags import Problem, meaning, version_key
 from weighbridge.here import AUTO
 from weighbridge.lint_around import ALL_ADDRESSES, Hit, around
@@ -23,6 +26,7 @@ from weighbridge.types import Order
 from weighbridge.words import many
 
 _MOST_CARDS = 8  # in a machine
+_MOST_PROFILES = 3  # that are named for a machine that nobody named
 _IDS = {
     "choice": "bad-choice",
     "registered": "unknown-parser-name",
@@ -254,15 +258,11 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         "pipeline_parallel": launch.number("pipeline_parallel", 0),
     }
     asked = {name: value for name, value in numbers.items() if value}
-    words = ["invoke", "run", "--profile", order.profile if order else AUTO, "--model", model.id]
-    context = asked.get("context")
-    if context and context > model.shape.max_context_tokens:
+    if asked.get("context", 0) > model.shape.max_context_tokens:
         del asked["context"]  # a finding of its own
-    elif context:
-        words += ["--context", str(context)]
-    line = shlex.join(words)
+    context = asked.get("context")
     if order is None:
-        return [], f"{line}   # here; on another machine: invoke fit --model {model.id}"
+        return [], "\n".join(_lines(launch, model, catalog, context))
     try:
         wanted = msgspec.structs.replace(order, model=model.id, **asked)
         make_plan(wanted, catalog)
@@ -272,4 +272,38 @@ def _fits(launch: Launch, model: Model, catalog: Catalog, order: Order | None) -
         one_machine = [said for said in lines if not re.search(r"-n\d+\b", said)]  # several are planned, not started
         instead = one_machine[0].replace("invoke plan", "invoke run") if one_machine else None
         return [Hit("does-not-fit", launch.line, e.message, near or e.hint)], instead
-    return [], line
+    return [], _line(order.profile, model, context)
+
+
+def _line(profile: str, model: Model, context: int | None) -> str:
+    more = ["--context", str(context)] if context else []
+    return shlex.join(["invoke", "run", "--profile", profile, "--model", model.id, *more])
+
+
+def _lines(launch: Launch, model: Model, catalog: Catalog, context: int | None) -> Iterator[str]:
+    """For a machine that nobody named: kinds of as many cards that hold the model, and last the one that is here."""
+    for profile in _holding(launch, model, catalog, context)[:_MOST_PROFILES]:
+        yield f"{_line(profile.id, model, context)}   # on {profile.cards} x {profile.card.title}"
+    yield f"invoke fit --model {model.id}   # which machines hold it"
+    yield f"{_line(AUTO, model, context)}   # on this machine, if it holds it"
+
+
+def _holding(launch: Launch, model: Model, catalog: Catalog, context: int | None) -> list[Profile]:
+    """Machines that hold a model with as many cards as the text gives it, else with the next more; smallest first."""
+    box = launch.container
+    ranks = [launch.number(r) or 1 for r in ("tensor_parallel", "pipeline_parallel", "data_parallel")]
+    cards = (_given_cards(box) if box else None) or math.prod(ranks)
+    with suppress(Refused):
+        weighed = profiles_for(Order(model=model.id, context=context), catalog)
+        for verdict in (FITS, NARROW):
+            found = [p for p in (catalog.profile(f.profile) for f in weighed if f.verdict == verdict) if _alike(p, box)]
+            least = min((p.count for p in found if p.count >= cards), default=0)
+            if least:
+                return sorted((p for p in found if p.count == least), key=lambda p: (p.card.memory_gib, p.id))
+    return []
+
+
+def _alike(profile: Profile, box: Container | None) -> bool:
+    """Has it cards, and are they asked for in the text's way?"""
+    by_request = box is not None and bool(box.values("--gpus"))
+    return profile.family.probe is not None and bool(profile.family.container.device_request or not by_request)

@@ -8,6 +8,7 @@ from weighbridge.engines import EngineFamily
 from weighbridge.errors import BadValue, Unsupported, nearest
 from weighbridge.facts import Card, Shape
 from weighbridge.types import Order
+from weighbridge.words import many
 
 _EIGHT_BIT = "fp8"
 _ABILITIES = ("none", "weight-only", "native")
@@ -30,7 +31,7 @@ def choose_precision(order: Order, card: Card, family: EngineFamily, shape: Shap
     kv_dtype = _kv_dtype(order, card, family, shape)
     kv_bytes = 1.0 if kv_dtype.startswith(_EIGHT_BIT) else (4.0 if dtype == "float32" else 2.0)
     if kv_dtype != "auto":
-        because += (f"KV cache in {kv_dtype}: asked; {kv_bytes:g} bytes an element",)
+        because += (f"KV cache in {kv_dtype}: asked; {many(int(kv_bytes), 'byte')} an element",)
     online = _online(order, card, family, shape)
     if online:
         because += (f"weights quantized to {online} while they load: asked; embeddings and head stay {dtype}",)
@@ -104,7 +105,7 @@ def _stored(card: Card, family: EngineFamily, shape: Shape, dtype: str) -> tuple
     if found.method not in family.checkpoint_quantizations:
         able = ", ".join(family.checkpoint_quantizations) or "no quantized checkpoint"
         raise Unsupported(
-            f"a {found.method} checkpoint does not load on {card.title}; this engine loads {able} there",
+            f"a checkpoint in {found.method} does not load on {card.title}; this engine loads {able} there",
             "take the bfloat16 model, or another profile: invoke profiles",
         )
     if found.bits >= 16:

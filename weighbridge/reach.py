@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from weighbridge.errors import BadValue, unknown
+from weighbridge.errors import BadValue
+from weighbridge.hints import none_of
 from weighbridge.order import read_count
 from weighbridge.types import Reach
 
@@ -106,7 +107,7 @@ def _origins(text: str | None) -> str | None:
 
 def _console(text: str | None) -> Any:
     if text is not None and text not in CONSOLE:
-        raise unknown("console", text, CONSOLE, "invoke run --help")
+        raise none_of("console", text, CONSOLE)
     return text or "key"
 
 

@@ -16,7 +16,7 @@ import msgspec
 from weighbridge.catalog import Catalog
 from weighbridge.console import console_files
 from weighbridge.engines import Tmpfs, Ulimit
-from weighbridge.errors import unknown
+from weighbridge.hints import none_of
 from weighbridge.reach import bracketed
 from weighbridge.runspec import line, run_spec, tmpfs_options
 from weighbridge.types import File, Plan, Reach, Recipe, RunSpec
@@ -185,5 +185,5 @@ def spelling(name: str, plan: Plan, run: RunSpec, catalog: Catalog) -> str:
     if name in RUNTIMES:
         return line(run, name)
     if name not in catalog.target_ids():
-        raise unknown("spelling", name, [*RUNTIMES, *catalog.target_ids()], "invoke run --help")
+        raise none_of("spelling", name, [*RUNTIMES, *catalog.target_ids()])
     return "".join(file.text for file in render_target(name, plan, run, catalog).values())

@@ -41,7 +41,7 @@ def plan_text(plan: Plan) -> str:
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     tokens = plan.kv_cache_tokens
     parallel = f"TP {plan.tensor_parallel} x PP {plan.pipeline_parallel} x DP {plan.data_parallel}"
-    held = f"{tokens.low} promised, up to {tokens.high} hoped, a replica" if tokens else "not promised"
+    held = f"{tokens.low:,} tokens promised, up to {tokens.high:,} hoped, a replica" if tokens else "not promised"
     return [
         ("profile", f"{plan.profile} ({many(plan.cards, 'card')} on {many(plan.nodes, 'machine')})"),
         ("model", plan.model),

@@ -16,7 +16,7 @@ _DASH = re.compile(r"(?<=\s)[\u2013\u2014\u2212\u2010-\u2012]{1,2}(?=[a-zA-Z])")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|#39|nbsp);")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "#39": "'", "nbsp": " "}
 _PROMPT = re.compile(
-    r"^\s*(?:\([\w.-]+\)\s*)?(?:\[[^\]\n]*@[^\]\n]*\][#$]|[\w.-]+@[\w.-]+\s*:\s*\S*\s*[#$]|[$>%]|#(?=\s+"
+    r"^\s*(?:\([\w.-]+\)\s*)?(?:\[[^\]\n]*@[^\]\n]*\][#$]|[\w.-]+@[\w.-]+\s*:\s*\S*\s*[#$]|[$>%]|#(?= "
     r"(?:sudo|docker|podman|python3?)\s))\s+"
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from weighbridge.catalog import Catalog, convert, read_yaml
-from weighbridge.errors import BadFile, unknown
+from weighbridge.errors import BadFile
 from weighbridge.facts import Value
+from weighbridge.hints import none_of
 
 LEVELS = ("quick", "full")
 Level = Literal["quick", "full"]
@@ -77,7 +78,7 @@ class Contract(Value, frozen=True, kw_only=True):
 def read_level(text: str) -> str:
     """Raises UnknownName with the near miss."""
     if text not in LEVELS:
-        raise unknown("level", text, LEVELS, "invoke smoke --help")
+        raise none_of("level", text, LEVELS)
     return text
 
 

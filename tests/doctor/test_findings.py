@@ -8,7 +8,7 @@ from pathlib import Path
 import cases
 import pytest
 from cases import CASES, H100, NPU, Case, cards, reply
-from support_doctor import HERE, all_areas, capture, catalog, failed, ids, ok, report
+from support_doctor import HERE, MISSING, all_areas, capture, catalog, failed, ids, ok, report
 
 from weighbridge.catalog import Catalog
 from weighbridge.doctor import Answer, about, areas, judge
@@ -18,6 +18,12 @@ from weighbridge.errors import BadFile, UnknownName
 FINDINGS = {i: f for area in all_areas().values() for i, f in area.findings.items()}
 # Provoked by a card whose image nobody has written down yet: see test_an_image_of_unknown_runtime.
 ELSEWHERE = {"nvidia-driver-next"}
+NVIDIA = (
+    "wget https://developer.download.nvidia.com/compute/cuda/repos/debian{0}/x86_64/cuda-keyring_1.1-1_all.deb"
+    " && sudo apt install ./cuda-keyring_1.1-1_all.deb && sudo apt update"
+    " && sudo apt install linux-headers-$(uname -r) nvidia-open && sudo reboot"
+)
+OWN = "sudo apt install nvidia-driver && sudo reboot  # from non-free"
 
 
 def test_every_finding_has_a_case_and_there_are_enough() -> None:
@@ -112,7 +118,10 @@ def test_an_image_of_unknown_runtime() -> None:
     [
         ("ID=ubuntu\nID_LIKE=debian\n", "sudo apt install nvidia-driver-580-server && sudo reboot"),
         ('ID_LIKE="ubuntu debian"\nID=linuxmint\n', "sudo apt install nvidia-driver-580-server && sudo reboot"),
-        ('VERSION_ID="12"\nID=debian\n', "sudo apt install nvidia-driver && sudo reboot  # from non-free"),
+        ('VERSION_ID="12"\nID=debian\n', NVIDIA.format(12)),
+        ('ID=debian\nVERSION_ID="13"\n', NVIDIA.format(13)),
+        ("ID=debian\nVERSION_CODENAME=forky\n", "# install driver 580 or newer from NVIDIA's own repository"),
+        ('VERSION_ID="2026.2"\nID=kali\nID_LIKE=debian\n', "# install driver 580 or newer from NVIDIA's own"),
         ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "sudo dnf install nvidia-open && sudo reboot"),
         ("ID=arch\n", "# install driver 580 or newer as your distribution does: "),
         (None, "# install driver 580 or newer as your distribution does: "),
@@ -125,6 +134,14 @@ def test_the_driver_is_installed_as_the_distribution_calls_it(distribution: str 
     for case in provoked:
         found = {f.id: f.type[0] for f in report({**case.answers, **named}, case.profile).found}
         assert found[case.id].startswith(line)
+
+
+@pytest.mark.parametrize(("release", "line"), [("11", NVIDIA.format(11)), ("12", OWN), ("13", OWN), ("14", NVIDIA)])
+def test_debians_own_driver_is_taken_where_it_is_new_enough(release: str, line: str) -> None:
+    profile = {"id": "x", "family": "cuda", "image": "example/engine:1", "min_driver": {"12": 525}}
+    answers = {"os_release": ok(f'ID=debian\nVERSION_ID="{release}"\n'), "nvidia_smi": MISSING}
+    (found,) = judge(about(all_areas(), None, ["nvidia-driver-missing"]), answers, {"profile": profile}).found
+    assert found.type[0].startswith(line.format(release))
 
 
 def test_what_was_not_answered_is_not_judged_and_says_why() -> None:

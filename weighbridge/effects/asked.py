@@ -15,9 +15,10 @@ from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
-from weighbridge.errors import BadValue, nearest, unknown
+from weighbridge.errors import BadValue, nearest
 from weighbridge.facts import Model
 from weighbridge.here import AUTO
+from weighbridge.hints import none_of
 from weighbridge.image import baked_tag
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.orderfile import OrderFile, strayed
@@ -56,8 +57,9 @@ class Asked:
     def catalog(self) -> Catalog:
         """The built-in catalogue and, above it, the folder of --catalog or WEIGHBRIDGE_CATALOG."""
         folder = self.flags.get("catalog") or self.environment.get("WEIGHBRIDGE_CATALOG")
-        if folder and not Path(folder).is_dir():
-            raise BadValue(f"--catalog {folder}: no such folder", "name one with profiles/, models/ or images/ in it")
+        if folder and not any((Path(folder) / kind).is_dir() for kind in ("profiles", "models", "images")):
+            what = "nothing of a catalogue in it" if Path(folder).is_dir() else "no such folder"
+            raise BadValue(f"--catalog {folder}: {what}", "name one with profiles/, models/ or images/ in it")
         return Catalog(*[Path(folder)] if folder else [])
 
     @cached_property
@@ -196,7 +198,7 @@ class Asked:
 
         how, cert, key = (self.flags.get(name) for name in ("tls", "tls_cert", "tls_key"))
         if how not in (None, SELF_SIGNED):
-            raise unknown("--tls", how, [SELF_SIGNED], "invoke run --help")
+            raise none_of("--tls", how, [SELF_SIGNED])
         if how and (cert or key):
             raise BadValue("--tls and --tls-cert are two certificates", "leave one of them out")
         if bool(cert) != bool(key):

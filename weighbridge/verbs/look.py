@@ -49,7 +49,7 @@ DRAW: Flags = {
 
 @verb(ORDER, DRAW, JSON)
 def plan(json: bool, html: str | None, svg: str | None, **values: Any) -> None:
-    """Weigh the model against the machine: what fits, how it is cut, and why. Touches nothing."""
+    """Weigh the model against the machine: what fits, how it is cut, and why. Builds and starts nothing."""
     from weighbridge.draw import plan_html, plan_svg
     from weighbridge.effects.disk import file_to_write, write_file
     from weighbridge.report import plan_text

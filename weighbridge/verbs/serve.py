@@ -28,7 +28,7 @@ MACHINES: Flags = {
 @verb(ORDER, RUN, {"output": (None, "folder to write (default build/<profile>-<model>)")}, MACHINES, DRY, JSON)
 def render(json: bool, dry_run: bool, output: str | None, **values: Any) -> None:
     """Write the Dockerfile, the entrypoint, the run lines and the compose file of a plan. Builds nothing."""
-    from weighbridge.effects.disk import write_folder
+    from weighbridge.effects.rendered import next_line, write
     from weighbridge.machines import render_machines
     from weighbridge.plan import slug
     from weighbridge.render import render_all
@@ -37,10 +37,12 @@ def render(json: bool, dry_run: bool, output: str | None, **values: Any) -> None
     several = it.machines
     files = render_machines(it.plan, several, it.catalog) if several else render_all(it.plan, it.spec, it.catalog)
     folder = Path(output) if output else Path("build") / f"{slug(it.plan.profile)}-{slug(it.plan.model)}"
-    if not dry_run:
-        write_folder(folder, files)
+    other = write(folder, files, say, dry_run=dry_run)
     names = [str(folder / name) for name in sorted(files)]
-    show({"folder": str(folder), "files": names, "written": not dry_run}, lambda: "\n".join(names), json)
+    found = {"folder": str(folder), "files": names, "written": not dry_run, "replaced": other}
+    show(found, lambda: "\n".join(names), json)
+    if not dry_run and not json:
+        say(next_line(it, folder, _beside(values)))
 
 
 @verb(ORDER, DRY, JSON)
@@ -231,7 +233,7 @@ def _to_stop(host: Host, name: str | None) -> Container:
     JSON,
 )
 def clean(cache: bool, layouts: bool, dry_run: bool, json: bool) -> None:
-    """Remove built images and rendered folders. Appliances that run, and baked layouts, are not touched."""
+    """Remove images built on this host, other checkouts' too, and folders rendered here; not what runs, nor layouts."""
     from weighbridge.effects.clean import clean as sweep
     from weighbridge.effects.clean import our_layouts, remove_layouts
     from weighbridge.effects.docker import Host

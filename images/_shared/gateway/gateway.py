@@ -170,7 +170,8 @@ class Gateway:
             for digest, name in names.items():
                 if _content(self.run / scope / digest) != name.encode():  # none that stays needs room
                     self._write(f"{scope}/{digest}", name)
-        say(f"{len(found['api'])} keys and {len(found['metrics'])} keys for metrics")
+        counts = [(len(found["api"]), ""), (len(found["metrics"]), " for metrics")]
+        say(" and ".join(f"{n} key{'' if n == 1 else 's'}{what}" for n, what in counts))
 
     def _write_pair(self, now: Seen) -> None:
         """Certificate and key as one file of our own: nginx would refuse every later change over a pair that is none.

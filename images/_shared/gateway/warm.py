@@ -160,7 +160,7 @@ def _without_layer(key: dict[str, str], there: dict[str, int], found: dict[str, 
     if not key["card"]:
         return "cold start: nothing in the container names its card"
     if there:
-        return "cold start: what the cache keeps was there before this plan"
+        return "cold start: nothing that the cache holds is surely of this plan"
     return "cold start: nothing is compiled for this plan yet"
 
 

@@ -30,8 +30,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=015155b4a720869445fc86ccc7b0f569c5e48b44fae1f1fe8a0007632166b40e \
+  --label io.weighbridge.plan=53e6ce98c1b4bc8899fef1717db0de96b72719bec805c7e6b6b404630a3f6d22 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x1 \
-  --label io.weighbridge.spec=fd2847fd021229173d6b8cac264d77ad6d5a253df7ee9a39186a709878655a5f \
-  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-015155b4a720
+  --label io.weighbridge.spec=01fd466dbb4d9018ed104d0303a95410107571deba28d699c6a04eba0c6bb5d9 \
+  weighbridge/mindie:910b-64g-x1-deepseek-r1-distill-qwen-7b-53e6ce98c1b4

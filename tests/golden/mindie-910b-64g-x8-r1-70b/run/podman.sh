@@ -37,8 +37,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=a2d508a6022dc39bd3d0006a63a7fcb8afccf0aa87c13d4b3cc0380adba95fd8 \
+  --label io.weighbridge.plan=59ffcca24b3cdd10f2cb69d36db13e7c8d63ff0b77175f7a11b75c2ebc3bb076 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=226dad911ab5e3387b3cdc2f940d8ef4e30b3b69ac7acab9969c31c893a81b40 \
-  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-a2d508a6022d
+  --label io.weighbridge.spec=ae1e8a7139061cbbf6316e4580b3eb68751a4d6d4cba610094ef1cb85f4d0ff3 \
+  weighbridge/mindie:910b-64g-x8-deepseek-r1-distill-llama-70b-59ffcca24b3c

@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=d0cc725debae663ad62cc8ac672d0287b58049d1571588b89eb3d87086e4d805 \
+  --label io.weighbridge.plan=3cea9130209b82788c50d2288d28ef141f69a13c61d99d73949f3c5988f8aecd \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=d4956305689df5f46be6e2fabc3782d9ac982783b6745d2c4c4b3bed59dffd3b \
-  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-d0cc725debae
+  --label io.weighbridge.spec=c66317c1a2f13c0c927ca1e9c6629ee970b53f5afbcdb308a5aedf723f0b0072 \
+  weighbridge/sglang:a10-24g-x1-deepseek-r1-distill-qwen-7b-3cea9130209b

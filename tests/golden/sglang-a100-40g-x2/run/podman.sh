@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=3616a490b975032bbb9577850afc4be9810c5ce5bb6172246d713d2a3bb0095b \
+  --label io.weighbridge.plan=53c06f0cfdae336ec7b8cb69fecadea67580947bfc50d3d07edb2f6f1dd3c6ee \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=1663df7c2eb91f50cde439edf33bc9268b8dcf262a8f1bc79ad40f3221db027e \
-  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-3616a490b975
+  --label io.weighbridge.spec=89dbd6c3b90d4f99d948c0adc8df0ce141dadaa9e252171f779ddd3a198f308d \
+  weighbridge/sglang:a100-40g-x2-deepseek-r1-distill-qwen-14b-53c06f0cfdae

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=fdbb2984ed9d474442a296af8d0d9b460ec1dd3ef952fd64b6278d0e51c26503 \
+  --label io.weighbridge.plan=2a5e12fdc8f3c18019a59e829d78b2e600f610424ae43b6ca008f23d5b44aa3b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=2d32cb95f2520eb83e690264113dc1fc11aeccdf2520b6969949305ad7c07c50 \
-  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-fdbb2984ed9d
+  --label io.weighbridge.spec=8530acfdff6fcba6fbd65b6edc848e874ca31458311f65d01e6ce17dc1d0f75d \
+  weighbridge/sglang:a100-80g-x4-deepseek-r1-distill-llama-70b-2a5e12fdc8f3

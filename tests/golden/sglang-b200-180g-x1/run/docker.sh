@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=dc6642d2b69a9ece00d5829b99286b570a96f5bea6c583a6fd4443b16bfa8673 \
+  --label io.weighbridge.plan=98e5452f2bdf815f1d88a3e5fbbd006c10fa1ac59cffea6771cf46abe7f7c39e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=a86440cdb5c15017bb661531e9f37170688ae2e49dc6728d6b56b85b274ba1c9 \
-  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-dc6642d2b69a
+  --label io.weighbridge.spec=a616d110de9823d5f23b57bca574bba34a62673f0b4cf54cd3a1881d777f3c57 \
+  weighbridge/sglang:b200-180g-x1-deepseek-r1-distill-llama-70b-98e5452f2bdf

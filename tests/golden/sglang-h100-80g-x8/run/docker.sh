@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=d8fc8b3f1d7f39075f11a86330a8e8ea638e8cb2e13942b6ca96bd79f94096b6 \
+  --label io.weighbridge.plan=d4ba3cc4be12b985dc40d7b45a4d731fcc936ac601e2a012aed296431a9dc43a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=c1bc7123926a0f51b8dbefc45ff7ba2498a1d1cb090753f64dcff5f73a25b42d \
-  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-d8fc8b3f1d7f
+  --label io.weighbridge.spec=a40306468b81532b6e6eedf48ffc9ae7c852002010b225a39b4a6a64541203a2 \
+  weighbridge/sglang:h100-80g-x8-qwen3-235b-a22b-d4ba3cc4be12

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=74ee50d50aa3ba8c82be9ebab711a1736c26f7d5bb8e65086773f11327f0c4c3 \
+  --label io.weighbridge.plan=7618be427805dbd4a9b659c3073a8126990c1ebdacbed6e551ac4095d37696c1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=ccd0bd0a4e5dca8b3236feb2430c4f959ed7f7417506ff6106afe753c51902ac \
-  weighbridge/sglang:h20-141g-x8-deepseek-v3-74ee50d50aa3
+  --label io.weighbridge.spec=042f73ecfdc9d5142158b02ab81a90640d318c1ea796b643020ed12dce046ba0 \
+  weighbridge/sglang:h20-141g-x8-deepseek-v3-7618be427805

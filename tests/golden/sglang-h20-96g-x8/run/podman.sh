@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=1cea22857f59f2893f2f9693dc5df1c60f5083370d2a9f82c720c2e8a1ac471a \
+  --label io.weighbridge.plan=fb7a5a1a93d0a79f4b40b4586693de81a8a9a985458512fd099d1e69719f6b59 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=cfc3d0a136e107849003ae5ea86877dd4aad1ed43b7a47cff2e23cad4281946d \
-  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-1cea22857f59
+  --label io.weighbridge.spec=c543f1d3ef2808a48e2860bcc9b8dcf8b8f8e5bd4358cb4ac57dbc867ef42d10 \
+  weighbridge/sglang:h20-96g-x8-qwen3-235b-a22b-fb7a5a1a93d0

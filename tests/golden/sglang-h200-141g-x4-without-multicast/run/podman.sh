@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen2.5-72b-instruct \
   --label io.weighbridge.name=weighbridge-qwen2.5-72b-instruct \
-  --label io.weighbridge.plan=59319b5efa5fc9cf820da87dd307d1838bf3b6a199b12286d99c28641358cc96 \
+  --label io.weighbridge.plan=590440a94822b8ba0ba73583ec825c452799521205e52942c53665f3e5df2ba5 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x4 \
-  --label io.weighbridge.spec=04453ee41741750b9da5e6c50521d2728a505b67b6ecfa95a04a9f3c454a1ad6 \
-  weighbridge/sglang:h200-141g-x4-qwen2.5-72b-instruct-59319b5efa5f
+  --label io.weighbridge.spec=f85b56871f501af64437099cfd2dac950d674e05006b7dc7f33e4428de326194 \
+  weighbridge/sglang:h200-141g-x4-qwen2.5-72b-instruct-590440a94822

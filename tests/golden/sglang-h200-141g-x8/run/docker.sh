@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=806f6226158518b2867f909f6783923eee05458a8937f9a5cf2d4539ef805c04 \
+  --label io.weighbridge.plan=58ef69ca55e94783a551ab91e0a7cbd13e270b652a3ffbdd3f9b7b0109e44724 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=dbb0fc904c0935c5e95f7e8ce1fef83f400769f577a2e0dab66e3709c8631859 \
-  weighbridge/sglang:h200-141g-x8-deepseek-r1-806f62261585
+  --label io.weighbridge.spec=3ef6928c53c2b6bf9f2a13c175ce6fc9c3dd1cfd65d79ea2215abc58afedcdf5 \
+  weighbridge/sglang:h200-141g-x8-deepseek-r1-58ef69ca55e9

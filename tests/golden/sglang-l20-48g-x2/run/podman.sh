@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=5c8afc9e3df22b3e6d954e42b4fa7e6988ddd00228fd0486a93d17cdfa26cf64 \
+  --label io.weighbridge.plan=97594c8d412bd6936f67d4b9e9109c01c5653fa2f8fa9de6b6f040df49e95843 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=450343eb56f25329320b8ee1f122d4696554192fce8c51cd35f8d3562f980d9d \
-  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-5c8afc9e3df2
+  --label io.weighbridge.spec=674dd0aa3d330a97f2bc545c352d313aba6bca0607fce936173049674c7a7877 \
+  weighbridge/sglang:l20-48g-x2-qwen3-30b-a3b-97594c8d412b

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=6ecd24dfb847095d4b098c8a4a0534f99a1a25648d344b62cb4a35d711fd0a1d \
+  --label io.weighbridge.plan=c3651d8fb5da75320c7794256799db04849d655f41ed4ab551bd8389ab0fa4e7 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=df2da9dc5623cec3b5f531de26cb7dba61172aedcfbaba5648046e60abf3eb8d \
-  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-6ecd24dfb847
+  --label io.weighbridge.spec=724e297519402b93f12ed69f451d30c5adeba8475fe8e8ba0c4e5ed587c99d6c \
+  weighbridge/sglang:l40s-48g-x4-deepseek-r1-distill-llama-70b-c3651d8fb5da

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=cdb07e741856dbc3b42f76f9e7a77ab0165afcb1b9254895be8662abf52a1051 \
+  --label io.weighbridge.plan=04e10e9db069ccdf51f70e15b7155f8a3de6e2d28d8d9f55fdb009a04d01302a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=2c2e14d608b8183930f09c7cb9de12e14ca56d08018a5dbe1037fd1c9b4a9e1c \
-  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-cdb07e741856
+  --label io.weighbridge.spec=ee556cdaa4b3314e27cde2c4c274fbea8a588cb369ed655b10c6b7cc025a5760 \
+  weighbridge/sglang:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-04e10e9db069

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=483547b069743da90431d2b8a6ea3e5f849bf235872f6f8285761cec1d4709d5 \
+  --label io.weighbridge.plan=e2d926e9666da36b73deae523021f637d01fd389804e560716eb3c71ebb056ea \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=c2fd572065c5d310cb23c55e670b4445947115d6fe42013e47b0c31e67ca213b \
-  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-483547b06974
+  --label io.weighbridge.spec=f2d079931e0c6f6c18d5105e46792fafe046d8f53414db954768a491c8698243 \
+  weighbridge/sglang:t4-16g-x2-deepseek-r1-distill-qwen-7b-e2d926e9666d

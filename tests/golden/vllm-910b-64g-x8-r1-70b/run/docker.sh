@@ -38,8 +38,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=b609f56165ed085cc4fb52102ebbf570285f172a1840632b514411ba816c65ea \
+  --label io.weighbridge.plan=1d4568d7d8195b4b4eeb1e685ff16be14c5b5586f6da03d2a3a2009dfe723678 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=910b-64g-x8 \
-  --label io.weighbridge.spec=fb6d1cc12651030424e9da6224f98f64ac688847c363973f8c3d31ec64e07c96 \
-  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-b609f56165ed
+  --label io.weighbridge.spec=031c2a118bf6be331d3ffaf9f613f27eff8d3305c29ad72b5499d6befc444254 \
+  weighbridge/vllm:910b-64g-x8-deepseek-r1-distill-llama-70b-1d4568d7d819

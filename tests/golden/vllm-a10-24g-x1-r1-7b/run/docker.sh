@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=9c4cf2409641c35332e73d6043a5d985bb9378ee2d552b96ec15a1b7bb1cc66c \
+  --label io.weighbridge.plan=3962f6bfea01c245b2d2009d80d9424ba5b974e8f66fb50ac0f814aa0c0acd24 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x1 \
-  --label io.weighbridge.spec=e60ff39b1b9c1968f1aeea8813647aefa6e9e6dd1c0bb18391a93ee1986a7bd8 \
-  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-9c4cf2409641
+  --label io.weighbridge.spec=e1a12a762edc56914c33e55307a4e197dffd2d8bf59fd66aefb9bfc3c3b93edc \
+  weighbridge/vllm:a10-24g-x1-deepseek-r1-distill-qwen-7b-3962f6bfea01

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=dd3235d333f46fea06846c0af1e9bb474e8934512c4dbe8e75a67eb4037fdffc \
+  --label io.weighbridge.plan=c16be4fd7945823d0ad290a37dfb36adcb23cb4ffa053de52e794f54522513df \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a10-24g-x4 \
-  --label io.weighbridge.spec=b0db9b0e516d41f89d35bcb5ae83cbaea2a064c4a7d52c720ec14cf422d6d736 \
-  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-dd3235d333f4
+  --label io.weighbridge.spec=af85d1f51d7ab34933bb03049abc8ce5135850cccac297e7929945d626fa0660 \
+  weighbridge/vllm:a10-24g-x4-deepseek-r1-distill-qwen-14b-c16be4fd7945

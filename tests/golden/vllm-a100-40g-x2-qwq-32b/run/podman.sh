@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwq-32b \
   --label io.weighbridge.name=weighbridge-qwq-32b \
-  --label io.weighbridge.plan=a6a251143815ab189f0569771f08df7235cb580a0958c4a7225a77fe68bc66ad \
+  --label io.weighbridge.plan=819bb24153e151118b75a32909bf143cdbf73a6cfff38029391beec2d0eb273a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-40g-x2 \
-  --label io.weighbridge.spec=03777a514e4a130c47de38c4e81424eb25d751e892af96aad4eafa627d78e971 \
-  weighbridge/vllm:a100-40g-x2-qwq-32b-a6a251143815
+  --label io.weighbridge.spec=39a60dd16fedbf48006ae4f2f6898348072aefe29082d867d64729030f180780 \
+  weighbridge/vllm:a100-40g-x2-qwq-32b-819bb24153e1

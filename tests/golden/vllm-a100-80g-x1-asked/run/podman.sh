@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=bf4313b1b8315608e8a327ffb1eb57b2cc1dd2f0720fd31c07b0ccf256d7cadc \
+  --label io.weighbridge.plan=afbad03072f1c7ee51813819cfecc4b2816a0eb556f8eed2fb33f8cb58e976bf \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x1 \
-  --label io.weighbridge.spec=99d0fa61114f378f2ff87f2ff0727a5a0fc56fac19a31784441064ebce9dd37e \
-  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-bf4313b1b831
+  --label io.weighbridge.spec=6367e8d76405ae7a6e41212a7623811c74ceefcb99dd8a6f67dfb2f60c21f39f \
+  weighbridge/vllm:a100-80g-x1-deepseek-r1-distill-qwen-14b-afbad03072f1

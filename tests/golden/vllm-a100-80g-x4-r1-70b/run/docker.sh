@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=545fd7aa918ee294b4b74525b7a9e55ca200a92fd56b124c302eedbb41919adf \
+  --label io.weighbridge.plan=6c01ead4f663dd7241593aa1218e14bdaffa05b9f1c461f474663d92c58b2565 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=728304fcab8563b23e2d41fa7971d765118dc29a4530d80ec3eefb19b2719930 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-545fd7aa918e
+  --label io.weighbridge.spec=a4a031f973122fd6daa8bcf33294726632d3aaf5e2382e150e25c62de8715567 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-6c01ead4f663

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=88f88c512ad90142e23a08b3d5eed14dc6474ee1f7ea6fc9324ef5f3126838c2 \
+  --label io.weighbridge.plan=3445fb154031fab0bdb76f3739760988823f580cf452888934d187c7ca332e29 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x4 \
-  --label io.weighbridge.spec=fd4e3a91e8ca93b306db60049cab446bc7a045d51458562f57f4a70c4f4fdaf9 \
-  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-88f88c512ad9
+  --label io.weighbridge.spec=810d9f785fcd809e7abfb3ec80ebe0d3c14c083e03d8ffc5fba8fd13cb49da96 \
+  weighbridge/vllm:a100-80g-x4-deepseek-r1-distill-llama-70b-3445fb154031

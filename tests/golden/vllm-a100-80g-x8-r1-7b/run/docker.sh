@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b88f69fc41a230e8a62b39f3dead432a2765e4a9ddba97f32da2ed91a10c1f88 \
+  --label io.weighbridge.plan=4a5736ece32bac1f8e37e3b3330b1e9dbd947bf9af54bbbd6c7c2a8f7e5e7e5f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=a100-80g-x8 \
-  --label io.weighbridge.spec=8062cab2d81f9c49080b03e91aed9478dd982d566de930615e71034211553da3 \
-  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-b88f69fc41a2
+  --label io.weighbridge.spec=bc99945f8a5bbb76328e4786e6d6510a133be6eb8ba83e348617b10b619d8547 \
+  weighbridge/vllm:a100-80g-x8-deepseek-r1-distill-qwen-7b-4a5736ece32b

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=320cd1ee4a842535e3a95e26f6bd8faef8bfa1bec127ec72914a03c9d61c5c5d \
+  --label io.weighbridge.plan=ac44482958bf77693b627a407be0f21890dcd977986db3e4f2e69fca666c8255 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=b200-180g-x1 \
-  --label io.weighbridge.spec=eaea645783aff2bc9834bd4715b43fb044acca7ed3fa91729903c099a00dbbe5 \
-  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-320cd1ee4a84
+  --label io.weighbridge.spec=861102e56a9a6b60c02bc11e6f8d61fefba90f184a952c221aa098f07648a56c \
+  weighbridge/vllm:b200-180g-x1-deepseek-r1-distill-llama-70b-ac44482958bf

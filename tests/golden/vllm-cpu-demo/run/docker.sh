@@ -22,8 +22,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=weighbridge-demo \
   --label io.weighbridge.name=weighbridge-demo \
-  --label io.weighbridge.plan=855bcb23bee6cd25e88f6e0120feef1211cef3ab6c04225f096e3669469950af \
+  --label io.weighbridge.plan=4c859ba22d1baf050a32d4002ddcabd41395cfd6bb6a5a58dd6ced72fda9268f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=7d21e00ae655eb51847165c9ceb5df76cfdbeb2c70e4250ecb7cab8097474c3c \
-  weighbridge/vllm:cpu-weighbridge-demo-855bcb23bee6
+  --label io.weighbridge.spec=ca8d9e0942dff544d258120f7374ce64f2c7a24f5299d539093423f3e71bbc4b \
+  weighbridge/vllm:cpu-weighbridge-demo-4c859ba22d1b

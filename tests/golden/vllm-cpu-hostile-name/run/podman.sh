@@ -22,8 +22,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label 'io.weighbridge.model=it'"'"'s a "model"; $(id)' \
   --label io.weighbridge.name=weighbridge-it-s-a-model-id-1505b3 \
-  --label io.weighbridge.plan=bcf93e68ad7e4ef4603025f065feded48a86c2cb0b211796edd1854e52fadf81 \
+  --label io.weighbridge.plan=da04e988215c0d81d63b5181de5c1513a82aa5b5799510cd2369281eee8bd538 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=cpu \
-  --label io.weighbridge.spec=9639263dc41ba72032c36d07aa8e9a812cf8c5be3300939782d9ac6272c788ac \
-  weighbridge/vllm:cpu-it-s-a-model-id-bcf93e68ad7e
+  --label io.weighbridge.spec=427ea7432c8463b95f1e599a8e02ddb1a5f588e6bd3caab3dd51944b7b8ad30c \
+  weighbridge/vllm:cpu-it-s-a-model-id-da04e988215c

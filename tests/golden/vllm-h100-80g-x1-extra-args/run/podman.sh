@@ -23,8 +23,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-8b \
   --label io.weighbridge.name=weighbridge-qwen3-8b \
-  --label io.weighbridge.plan=f1bcaf92726495d8c7744818e8bf900a7cd45d9cae0c4b46e176248d92e45c20 \
+  --label io.weighbridge.plan=2c825dbc7864ef7422975c760188d7d957322b4bec56c957da995d9def0d2c14 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x1 \
-  --label io.weighbridge.spec=54bd2df54158f74c16ff20b57a2be2e0ce1b1f77d0679539b64ed3450146cbdf \
-  weighbridge/vllm:h100-80g-x1-qwen3-8b-f1bcaf927264
+  --label io.weighbridge.spec=21c6ce2936463feb0c5efc96ee2bb70a56d5d9c620963373ff44544f0e66a950 \
+  weighbridge/vllm:h100-80g-x1-qwen3-8b-2c825dbc7864

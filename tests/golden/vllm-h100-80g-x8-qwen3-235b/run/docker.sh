@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-235b-a22b \
   --label io.weighbridge.name=weighbridge-qwen3-235b-a22b \
-  --label io.weighbridge.plan=fa84c7a1fda35cfa445f176fdba4bfa171df9ec2e70c2d489ad875f4b1db0acb \
+  --label io.weighbridge.plan=2a9215715e261346601d3cec8799b99779bbac1adfe7f3dee5b81c52bd7926b3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h100-80g-x8 \
-  --label io.weighbridge.spec=1f18c3bda9bf2077639edf4f096c170f46906b650f4b07cc739f9265eda51189 \
-  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-fa84c7a1fda3
+  --label io.weighbridge.spec=2121ecac09d69543b919146b5f55255f398c06658d652cdd7d38f43487f72e9c \
+  weighbridge/vllm:h100-80g-x8-qwen3-235b-a22b-2a9215715e26

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-v3 \
   --label io.weighbridge.name=weighbridge-deepseek-v3 \
-  --label io.weighbridge.plan=62596ec4ab442985f0556bd0d4563cec559e6e0ace193c22d3c8f4bcd00e3ceb \
+  --label io.weighbridge.plan=924caa7787aef8c1ade4f361033b241739d903caf469c8fe482a8133f876ba29 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-141g-x8 \
-  --label io.weighbridge.spec=144993042a3dc773f6aaa4d356f215d1d6c35edab132c813f6c769abea619db0 \
-  weighbridge/vllm:h20-141g-x8-deepseek-v3-62596ec4ab44
+  --label io.weighbridge.spec=9f2939b2fe87ee96fa781bc89476b71a6b8c6e40fcea068e1e92d5ef4877d728 \
+  weighbridge/vllm:h20-141g-x8-deepseek-v3-924caa7787ae

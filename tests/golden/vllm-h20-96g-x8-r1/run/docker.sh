@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=a800881534cdf3bbbaeb8150fba70d5ccc6809b53158e4abaf344f4ea85b5e2b \
+  --label io.weighbridge.plan=57da7c56eb4102f11ee7f0bacf14afbeac7fc78abebd3e70ad29e094a35ef4bb \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h20-96g-x8 \
-  --label io.weighbridge.spec=babeaaa42df1d531a0553de98c1a37e04ed0c8a248eae8087e6da7805e9ed3ee \
-  weighbridge/vllm:h20-96g-x8-deepseek-r1-a800881534cd
+  --label io.weighbridge.spec=f2e45603378b67e833091f4776075d6b6bdcdbd86a58d4380f4ca051b9929f33 \
+  weighbridge/vllm:h20-96g-x8-deepseek-r1-57da7c56eb41

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen2.5-72b-instruct \
   --label io.weighbridge.name=weighbridge-qwen2.5-72b-instruct \
-  --label io.weighbridge.plan=51363314ee4a069a7ffa6906ec39cd50151b7196e6870c13ab9c2e960aef4e66 \
+  --label io.weighbridge.plan=1dc534ecdbf5903fb485a8cac09b0868b041b0ae1c38b66feff5383126e1f9a3 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x4 \
-  --label io.weighbridge.spec=5d0492a36673bc216cb38fd0ad668164575b955d96be05dbe1ce29be44f87d4d \
-  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-51363314ee4a
+  --label io.weighbridge.spec=fcf296c14340acaa138666a9b97033c8f157cfaf50dd85f93fc32e89713ce4a2 \
+  weighbridge/vllm:h200-141g-x4-qwen2.5-72b-instruct-1dc534ecdbf5

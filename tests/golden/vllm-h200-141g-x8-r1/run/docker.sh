@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=9b1260c1310fee21e36d54d9a1e69b2965c233ec1d9f12b24090bc2675dd1f43 \
+  --label io.weighbridge.plan=f75ca28f8f298dd49c6d62a53816782a86056c5080d17851aaa94eec94f8d34a \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=h200-141g-x8 \
-  --label io.weighbridge.spec=012fb106e17ce9bbdda714f5922955de22c49674e9213ebd724bbdea11811919 \
-  weighbridge/vllm:h200-141g-x8-deepseek-r1-9b1260c1310f
+  --label io.weighbridge.spec=cf960ca039a73374000556169495b1734b97415cf0b6e1b432a059212f43e0fc \
+  weighbridge/vllm:h200-141g-x8-deepseek-r1-f75ca28f8f29

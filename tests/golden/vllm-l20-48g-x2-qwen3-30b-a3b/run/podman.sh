@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=qwen3-30b-a3b \
   --label io.weighbridge.name=weighbridge-qwen3-30b-a3b \
-  --label io.weighbridge.plan=aee7d1f30d356579baec7ad99cc534e91da65549d3bc4569d8f360b31e4a7415 \
+  --label io.weighbridge.plan=1c35694746b34ac8fa098404f2d4021f979c34ec5021ff2bbdd8adea4be3099e \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l20-48g-x2 \
-  --label io.weighbridge.spec=bfabb13514b90342418b8aba289f575fafeb154d124399af5e90919caf17596d \
-  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-aee7d1f30d35
+  --label io.weighbridge.spec=76b6f49e2b85fd769feaed99dc13111206b6be5c3a12114fd6ed478f2d7900db \
+  weighbridge/vllm:l20-48g-x2-qwen3-30b-a3b-1c35694746b3

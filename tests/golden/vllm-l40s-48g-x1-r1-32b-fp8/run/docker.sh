@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-32b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-32b \
-  --label io.weighbridge.plan=86cf1adc41396b95fd1aadd246edeb7fe1835feda225ccbb4549eff08c9ed556 \
+  --label io.weighbridge.plan=dc652bbbc7f8a30c0cec0b225b4879a85d2f829cc4d5b391166737e968ae9093 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x1 \
-  --label io.weighbridge.spec=d6a87041a06243ce42ee78975dc971d9c0c8c96a573fea5eb544d84a827ac6d9 \
-  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-86cf1adc4139
+  --label io.weighbridge.spec=53ede0298b9459bf68762dd9d015b1d0e6f6ec3dbe2168ce2d2e6383937ddfeb \
+  weighbridge/vllm:l40s-48g-x1-deepseek-r1-distill-qwen-32b-dc652bbbc7f8

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=16e7d87b79ca60f8c27ede2cd003920078364a5fa67c4c2944a796226111a20d \
+  --label io.weighbridge.plan=c7b8fe33d408357f97c13bb06ffaedd2624f40f82d9e5222de8a4db68bbdc62f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=l40s-48g-x4 \
-  --label io.weighbridge.spec=ceb794a1cf4e77a6e976ee6a7bb15d25868780dfa3c03174ab0f2f923d15fd28 \
-  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-16e7d87b79ca
+  --label io.weighbridge.spec=78938591f39fde982691d93108d118f33a4251e494235cc485e81c509e1ce9ce \
+  weighbridge/vllm:l40s-48g-x4-deepseek-r1-distill-llama-70b-c7b8fe33d408

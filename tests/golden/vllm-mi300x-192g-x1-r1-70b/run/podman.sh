@@ -27,8 +27,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=0b92e62b6073c8bd2257b289281c86dad2e24cc4592e1ce8f5e6fee80d46e991 \
+  --label io.weighbridge.plan=042563cc0bcac63f62bf82e557457bd09da4d92f8e7e46d1c3cd54ddfd3594e1 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x1 \
-  --label io.weighbridge.spec=f008eae31f4f60cc554ee11b2c509abcff172262159ec16c60122f72a6dabe51 \
-  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-0b92e62b6073
+  --label io.weighbridge.spec=ee722017458acf5c8bbb45d11bfaacb1e082b5d950aba942e126e5449932d8fe \
+  weighbridge/vllm:mi300x-192g-x1-deepseek-r1-distill-llama-70b-042563cc0bca

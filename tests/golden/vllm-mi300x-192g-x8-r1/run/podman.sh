@@ -28,8 +28,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1 \
   --label io.weighbridge.name=weighbridge-deepseek-r1 \
-  --label io.weighbridge.plan=525617ad361eb8524460339ccd06f39b810273c2a268e26bc303d2ceda1f7449 \
+  --label io.weighbridge.plan=6b44d24ac555cf7913425fa651daea4b8e042e98792aff6c1602a3c859f7c44f \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=mi300x-192g-x8 \
-  --label io.weighbridge.spec=3b2cd9904d621f5c3c5b74d5f7f951fc6449a7d134b5d69caa017f70391585b8 \
-  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-525617ad361e
+  --label io.weighbridge.spec=62c92babcb25f3bf4f5dbfe3c42f245ae04d5e8acf012257dd82afab68722d55 \
+  weighbridge/vllm:mi300x-192g-x8-deepseek-r1-6b44d24ac555

@@ -36,8 +36,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-llama-70b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-llama-70b \
-  --label io.weighbridge.plan=14581a314aca89d5745bcd048a1bd7b95a7993c78c41838670e610a028ffe4f1 \
+  --label io.weighbridge.plan=99a7994213cd2abdfe3fcc591e28943550ef494a765788d30772a98ca3b9aca9 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=ppu-810e-96g-x8 \
-  --label io.weighbridge.spec=f0b0a60281c1e636f846607bf93a4e23a0a0eea755b5f005560157bead59488c \
-  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-14581a314aca
+  --label io.weighbridge.spec=a3757e260dddf5fcd0367ce6ab4fc41f168f647bdeb1f9e3a87215d4a0478b57 \
+  weighbridge/vllm:ppu-810e-96g-x8-deepseek-r1-distill-llama-70b-99a7994213cd

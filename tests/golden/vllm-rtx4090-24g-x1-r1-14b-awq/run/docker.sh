@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=33fc4eb11707a8d84b9ab280bd9a5e68fa4be4779479b91d0637f3b6e4f8b3be \
+  --label io.weighbridge.plan=d19aac1c169df48d9c589788249cf7d7c7f5f669ce9e75e5f1e01a114a02a1ce \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=bb90e4c9883be0ca85596de5de75a26a23f3c6a83f43cb72cc3764b1a9c4c487 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-33fc4eb11707
+  --label io.weighbridge.spec=81a93bb616edd8ed6f458c938f242ab801f58b66f471368b2f2fb3983bf99aa0 \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-14b-awq-d19aac1c169d

@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=41ae0519e7fb028fd5f0309c6bbd3c5d4f8d05115239c2683879c88d4768f52c \
+  --label io.weighbridge.plan=9c1aacd1feddcb399c006cd0a072f74db60ec16c0e34996fff85223b8e181cd0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x1 \
-  --label io.weighbridge.spec=f1cae0a51f40af438ce435238b44f7095febfd3b7794dafa503cf5bad35311d3 \
-  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-41ae0519e7fb
+  --label io.weighbridge.spec=7f9ebb76855b735f91f0fde123f8a5950dded6c3673b78935c487fe84e65e96d \
+  weighbridge/vllm:rtx4090-24g-x1-deepseek-r1-distill-qwen-7b-9c1aacd1fedd

@@ -25,8 +25,8 @@ podman run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b \
-  --label io.weighbridge.plan=1c0983481aa03262fb67cfd1feec443188dfb5d66ec0793e2fe2c039c1d8ca5f \
+  --label io.weighbridge.plan=dd888b077a0bb72f4e22cd702041dfa4d0e6afb933946025e431c9c730a71b9b \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=rtx4090-24g-x2 \
-  --label io.weighbridge.spec=6b2d6e1796f35501c60d9c1f11dc626f2ed473b05062c64c93bb5e634197fec5 \
-  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-1c0983481aa0
+  --label io.weighbridge.spec=f3ef5120df7a19df09860e7fe620863a6a4ae8ee0e23554d61c6942b8cc5e457 \
+  weighbridge/vllm:rtx4090-24g-x2-deepseek-r1-distill-qwen-14b-dd888b077a0b

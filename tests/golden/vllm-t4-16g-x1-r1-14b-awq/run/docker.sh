@@ -23,8 +23,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-14b-awq \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-14b-awq \
-  --label io.weighbridge.plan=1c7a03246c168d369249cd017e00c79aa493d9142915e63753532b699e8aa29e \
+  --label io.weighbridge.plan=859209205c068d7c5444e882b02289944aa76c35635aec0b87d44cd235cb38c0 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x1 \
-  --label io.weighbridge.spec=499402dd7e1aa9f06674ceb635ea8795a278d9139da45e6a4e21a52e2e4d7f23 \
-  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-1c7a03246c16
+  --label io.weighbridge.spec=296648bc5d0c77414b4d5eff94955de4b4a95200f337a642fdc209ea515d69fa \
+  weighbridge/vllm:t4-16g-x1-deepseek-r1-distill-qwen-14b-awq-859209205c06

@@ -25,8 +25,8 @@ docker run \
   --label io.weighbridge.address=127.0.0.1 \
   --label io.weighbridge.model=deepseek-r1-distill-qwen-7b \
   --label io.weighbridge.name=weighbridge-deepseek-r1-distill-qwen-7b \
-  --label io.weighbridge.plan=b3b7af10f52a3edee604c7239dbd02871529f37807f66529998d5990f47ba822 \
+  --label io.weighbridge.plan=8a6bb062374db97632ed3f295f6ebe792fb94eac15d4c23e2ab6d0bc91f2c405 \
   --label io.weighbridge.port=8000 \
   --label io.weighbridge.profile=t4-16g-x2 \
-  --label io.weighbridge.spec=665f32a25ab553fa4163d8a4275bbf23b66484a786a09a601fb7f2cf9752a030 \
-  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-b3b7af10f52a
+  --label io.weighbridge.spec=a8fe373cf22114cd967c81df1cb56005835cdefa7e9802031e7bbc4eedb3698a \
+  weighbridge/vllm:t4-16g-x2-deepseek-r1-distill-qwen-7b-8a6bb062374d
