@@ -19,9 +19,8 @@ FINDINGS = {i: f for area in all_areas().values() for i, f in area.findings.item
 # Provoked by a card whose image nobody has written down yet: see test_an_image_of_unknown_runtime.
 ELSEWHERE = {"nvidia-driver-next"}
 NVIDIA = (
-    "wget https://developer.download.nvidia.com/compute/cuda/repos/debian{0}/x86_64/cuda-keyring_1.1-1_all.deb"
-    " && sudo apt install ./cuda-keyring_1.1-1_all.deb && sudo apt update"
-    " && sudo apt install linux-headers-$(uname -r) nvidia-open && sudo reboot"
+    "sudo apt install linux-headers-$(uname -r) nvidia-open && sudo reboot"
+    "  # once NVIDIA's own repository for Debian {0} is set up: https://docs.nvidia.com/datacenter/tesla/"
 )
 OWN = "sudo apt install nvidia-driver && sudo reboot  # from non-free"
 
