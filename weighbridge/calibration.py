@@ -11,13 +11,12 @@ import msgspec
 from weighbridge.errors import Unsupported
 from weighbridge.facts import Value
 from weighbridge.plan import slug
-from weighbridge.types import Plan
+from weighbridge.types import PLANNED_AS, Plan
 
 _ORDER = (
     "profile", "model", "engine", "utilization", "tensor_parallel", "pipeline_parallel", "data_parallel", "dtype",
     "kv_dtype", "quantization", "without",
 )  # fmt: skip
-_LIMITS = {"context": "max_model_len", "sequences": "max_num_seqs", "batched_tokens": "max_num_batched_tokens"}
 
 
 class About(Value, frozen=True, kw_only=True):
@@ -74,7 +73,7 @@ def file_of(
     """
     if plan.extra_args is not None:
         raise Unsupported("a run with --extra-args is no measure of its plan", "run it once without them, and add that")
-    order = {name: getattr(plan, name) for name in _ORDER} | {name: getattr(plan, f) for name, f in _LIMITS.items()}
+    order = {name: getattr(plan, name) for name in _ORDER} | {name: getattr(plan, f) for name, f in PLANNED_AS.items()}
     order["eager" if plan.eager else "compiled"] = True
     asked = {name: value for name, value in order.items() if value is not None}
     digest = hashlib.sha256(msgspec.json.encode([plan.engine_version, asked], order="sorted")).hexdigest()[:8]

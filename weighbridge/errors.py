@@ -16,7 +16,7 @@ WeighbridgeError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -105,3 +105,12 @@ def unknown(kind: str, name: str, known: Iterable[str], list_with: str) -> Unkno
     near = nearest(name, known)
     hint = f"did you mean {near}? see them all with: {list_with}" if near else f"see them all with: {list_with}"
     return UnknownName(f"no {kind} called {name!r}", hint)
+
+
+def none_of(kind: str, name: str, choices: Collection[str]) -> UnknownName:
+    """UnknownName for a value that is none of a few: the nearest, and all of them."""
+    near, (*others, last) = nearest(name, choices), choices
+    all_of_them = f"{', '.join(others)} or {last}" if others else last
+    return UnknownName(
+        f"no {kind} called {name!r}", f"{f'did you mean {near}? ' if near else ''}it takes {all_of_them}"
+    )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from weighbridge.engines import Engine
@@ -34,15 +32,13 @@ def words_of(order: Order) -> tuple[str, ...]:
     return tuple(words)
 
 
-def told(order: Order) -> dict[str, Any]:
+def told(words: Sequence[str]) -> dict[str, Any]:
     """What a plan keeps of them."""
-    words = words_of(order)
     return {"extra_args": shlex.join(words) if words else None}
 
 
-def warnings(order: Order) -> tuple[str, ...]:
+def warnings(words: Sequence[str]) -> tuple[str, ...]:
     """What the plan cannot say of them."""
-    words = words_of(order)
     return (f"beside the plan: {shlex.join(words)}; what that does is not weighed",) if words else ()
 
 
@@ -103,17 +99,12 @@ def _check_value(one: Given, flags: Flags) -> None:
     """Raises BadValue for a value that the parser would not take; lint lets through what a shell would fill in."""
     flag = flags.find(one.word)
     assert flag is not None
-    if flag.choices and not set(one.values) <= set(flag.choices):
+    if all(problem.fault == "deprecated" for problem in flags.problems([one], literal=True)):
+        return
+    if flag.choices:
         raise BadValue(f"--extra-args: not a value of {flag.flag}", f"it takes one of {', '.join(flag.choices)}")
-    if flag.takes == "json" and not _is_json(one.values):
+    if flag.takes == "json":
         quoted = f"""{flag.flag} {{\\"a\\": 1}}"""
         raise BadValue(f"--extra-args: not JSON behind {flag.flag}", f"with its quotes: --extra-args '{quoted}'")
-    if any(fault.given is one and fault.fault != "deprecated" for fault in flags.problems([one], literal=True)):
-        wanted = "stands alone" if flag.kind == "switch" else f"takes {flag.takes or 'a value'}"
-        raise BadValue(f"--extra-args: not a value of {flag.flag}", f"{flag.flag} {wanted}")
-
-
-def _is_json(values: Sequence[str]) -> bool:
-    with suppress(ValueError):
-        return len(values) == 1 and isinstance(json.loads(values[0]), dict | list)
-    return False
+    wanted = "stands alone" if flag.kind == "switch" else f"takes {flag.takes or 'a value'}"
+    raise BadValue(f"--extra-args: not a value of {flag.flag}", f"{flag.flag} {wanted}")

@@ -153,16 +153,16 @@ def _of_values(one: Given, flag: Flag, literal: bool) -> Iterator[Problem]:
             yield Problem(fault="choice", given=one, flag=flag, near=nearest(value, flag.choices))
         elif flag.registered and value and value not in flag.registered:
             yield Problem(fault="registered", given=one, flag=flag, near=nearest(value, flag.registered))
-        elif flag.takes and not (re.fullmatch(_CHECKS[flag.takes], value) and _parses(flag, value)):
+        elif flag.takes and not (re.fullmatch(_CHECKS[flag.takes], value) and _parses(flag, value, literal)):
             yield Problem(fault="type", given=one, flag=flag)
 
 
-def _parses(flag: Flag, value: str) -> bool:
-    """Whether what looks like JSON is; a shell that was not told otherwise takes its quotes away."""
-    if flag.takes != "json" or not re.fullmatch(r"(?s)\{.*\}", value):
+def _parses(flag: Flag, value: str, literal: bool) -> bool:
+    """Whether what looks like JSON, or all that is `literal`, is: a shell takes quotes away that it is not told of."""
+    if flag.takes != "json" or not (literal or re.fullmatch(r"(?s)\{.*\}", value)):
         return True
     with suppress(ValueError):
-        return isinstance(json.loads(value), dict)
+        return isinstance(json.loads(value), dict | list)
     return False
 
 

@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from weighbridge.errors import UnknownName, nearest
-
 Flags = dict[str, tuple[Any, str]]
 _COMMAND = re.compile(r"\binvoke ([a-z]+(?:-[a-z]+)*)(?= |$|[,;)])")
 _WORD = re.compile(r" ((?:'[^']*'|\"[^\"]*\"|[^\s;()'\"])+?)(?=[,;)]*(?:\s|$))")
@@ -95,15 +93,6 @@ def _to_carry(
         for name in own.flags
         if name in usual and name in takes.flags and name not in {*line.given, *own.words, *takes.words}
     ]
-
-
-def none_of(kind: str, name: str, choices: Collection[str]) -> UnknownName:
-    """UnknownName for a value that is none of a few: the nearest, and all of them."""
-    near, (*others, last) = nearest(name, choices), choices
-    all_of_them = f"{', '.join(others)} or {last}" if others else last
-    return UnknownName(
-        f"no {kind} called {name!r}", f"{f'did you mean {near}? ' if near else ''}it takes {all_of_them}"
-    )
 
 
 def given_words(values: Mapping[str, Any], flags: Flags, names: Collection[str]) -> list[str]:

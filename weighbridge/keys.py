@@ -6,9 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from weighbridge.errors import BadFile, BadValue, UnknownName, nearest
+from weighbridge.errors import BadFile, BadValue, UnknownName, nearest, none_of
 from weighbridge.facts import Value
-from weighbridge.hints import none_of
 
 SCOPES = ("api", "metrics")
 OWNER = "owner"  # the key that is made with an appliance, and that its own checks use

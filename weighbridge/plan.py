@@ -26,7 +26,7 @@ _BASE_STEPS = 2  # raise it when effects/base.py changes what it puts into a bas
 
 def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     """The plan, or Unsupported, BadValue, DoesNotFit with the numbers."""
-    family = _family(profile, engine)
+    family, further = _family(profile, engine), extra.words_of(order)
     profile = limits.with_links(order, limits.with_memory(order, profile), family)
     version, base = _version(order, engine, family)
     _check_known(order, profile, engine, family)
@@ -55,7 +55,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "utilization": utilization,
         "eager": load.eager,
         **limits.told(order, profile, engine),
-        **extra.told(order),
+        **extra.told(further),
         "memory": weighing.memory(layout.split),
         "kv_cache_tokens": None if model.shape.no_kv_rate_because or order.visible_gib else layout.tokens,
         "kv_space_bytes": weighing.kv_space_gib(layout.split) * GIB if family.kv_cache == "stated" else None,
@@ -67,7 +67,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
         "warnings": (
             *warnings(weighing, layout, wanted),
             *limits.warnings(order, engine, family, model, load),
-            *extra.warnings(order),
+            *extra.warnings(further),
         ),
     }
     because = (
@@ -82,7 +82,7 @@ def plan(order: Order, profile: Profile, engine: Engine, model: Model) -> Plan:
     )
     command = tuple(w.replace("{model_path}", decided["model_path"]) for w in family.command)
     environment = _environment(family, profile, decided)
-    args = (*_arguments(engine, decided), *extra.words_of(order))
+    args = (*_arguments(engine, decided), *further)
     return Plan(**decided, because=because, command=command, environment=environment, engine_args=args)
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from weighbridge.errors import BadValue
-from weighbridge.hints import none_of
+from weighbridge.errors import BadValue, none_of
 from weighbridge.order import read_count
 from weighbridge.types import Reach
 

@@ -16,7 +16,7 @@ import msgspec
 from weighbridge.catalog import Catalog
 from weighbridge.console import console_files
 from weighbridge.engines import Tmpfs, Ulimit
-from weighbridge.hints import none_of
+from weighbridge.errors import none_of
 from weighbridge.reach import bracketed
 from weighbridge.runspec import line, run_spec, tmpfs_options
 from weighbridge.types import File, Plan, Reach, Recipe, RunSpec

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from weighbridge.catalog import Catalog, convert, read_yaml
-from weighbridge.errors import BadFile
+from weighbridge.errors import BadFile, none_of
 from weighbridge.facts import Value
-from weighbridge.hints import none_of
 
 LEVELS = ("quick", "full")
 Level = Literal["quick", "full"]

@@ -15,10 +15,9 @@ from weighbridge.calibration import broken_before
 from weighbridge.catalog import Catalog, convert, read_yaml
 from weighbridge.effects.store import model_folder, store_folder
 from weighbridge.effects.weights import stored_bytes
-from weighbridge.errors import BadValue, nearest
+from weighbridge.errors import BadValue, nearest, none_of
 from weighbridge.facts import Model
 from weighbridge.here import AUTO
-from weighbridge.hints import none_of
 from weighbridge.image import baked_tag
 from weighbridge.order import read_name, read_order, read_port
 from weighbridge.orderfile import OrderFile, strayed
